@@ -1,0 +1,182 @@
+"""The results aggregator: claims are granted, events applied, in batches, each one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from cronq import store
+from cronq.bus.interface import Bus, Delivery, Message
+from cronq.bus.messages import decode_claim, decode_events
+from cronq.bus.topology import CLAIMS_QUEUE, RESULTS_QUEUE, shared_queues
+from cronq.domain.errors import BadMessage, CronqError, Unavailable
+from cronq.domain.run import Claim, Denial
+from cronq.results.batch import Batch, apply_batch
+from cronq.results.gather import Gatherer
+from cronq.results.grants import reply_message
+from cronq.results.poison import POISON, Readable, bury, groups, poison_of
+from cronq.runtime.settings import Settings
+from cronq.store import claims
+
+log = structlog.get_logger()
+
+BATCH = 500
+WAIT_S = 0.2
+# How long a batch waits for company under load. A claim holds a slot meanwhile, an event nothing.
+EVENTS_PAUSE_S = 0.04
+CLAIMS_PAUSE_S = 0.01
+# Events in one transaction, which holds its locks as long as it takes.
+MOST_EVENTS = 5_000
+
+
+class Results:
+    """One thread for claims, so that they never wait behind a batch of events; `step` applies events."""
+
+    name = "results"
+
+    def __init__(self, settings: Settings, db: store.Store, bus: Bus) -> None:
+        self._db = db
+        self._bus = bus
+        self._lease = timedelta(seconds=settings.lease_s)
+        self._events: Gatherer | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._problem: str | None = "not started"
+
+    def step(self) -> bool:
+        """Apply one batch of events; blocks up to WAIT_S for its first. Returns whether any came."""
+        deliveries = self._consuming().take()
+        if deliveries:
+            self._guarded(deliveries, self._apply)
+        self._problem = None
+        return True  # `take` has waited already
+
+    def _consuming(self) -> Gatherer:
+        if self._events is None:
+            self._bus.declare(shared_queues())
+            self._events = self._gatherer(RESULTS_QUEUE, EVENTS_PAUSE_S)
+            claims_gatherer = self._gatherer(CLAIMS_QUEUE, CLAIMS_PAUSE_S)
+            self._thread = threading.Thread(
+                target=self._grant_loop, args=[claims_gatherer], name="claims", daemon=True
+            )
+            self._thread.start()
+        return self._events
+
+    def _gatherer(self, queue: str, pause_s: float) -> Gatherer:
+        consumer = self._bus.consume([queue], prefetch=2 * BATCH)
+        return Gatherer(consumer, most=BATCH, wait_s=WAIT_S, pause_s=pause_s)
+
+    def _guarded(self, deliveries: Sequence[Delivery], work: Callable[[Sequence[Delivery]], None]) -> None:
+        """What could not be done now goes back to its queue; the caller's loop backs off."""
+        try:
+            work(deliveries)
+        except BaseException as error:
+            self._problem = str(error)
+            for delivery in deliveries:
+                delivery.reject(requeue=True)
+            raise
+
+    # -- events
+
+    def _apply(self, deliveries: Sequence[Delivery]) -> None:
+        readable: list[Readable] = []
+        for delivery in deliveries:
+            try:
+                readable.append((delivery, Batch.of(decode_events(delivery.body))))
+            except BadMessage as error:
+                self._apply_parts(delivery, error)
+        for group in groups(readable, MOST_EVENTS):
+            self._apply_together(group)
+
+    def _apply_together(self, group: Sequence[Readable]) -> None:
+        try:
+            self._commit([batch for _, batch in group])
+        except POISON:
+            # One of them is: find it, so that the others are applied.
+            for delivery, batch in group:
+                self._apply_alone(delivery, batch)
+        else:
+            for delivery, _ in group:
+                delivery.ack()
+
+    def _apply_alone(self, delivery: Delivery, batch: Batch) -> None:
+        try:
+            self._commit([batch])
+        except POISON as error:
+            self._apply_parts(delivery, error)
+        else:
+            delivery.ack()
+
+    def _apply_parts(self, delivery: Delivery, why: CronqError) -> None:
+        """What of a message can be applied is; the rest goes to `cronq_dead`, once, with its reason."""
+        poison = poison_of(delivery.body, why, self._commit)
+        if poison is None:
+            delivery.ack()
+        else:
+            bury(self._bus, delivery, poison.reason, poison.body)
+
+    def _commit(self, batches: Sequence[Batch]) -> None:
+        merged = Batch.merged(batches)
+        self._db.transact(lambda tx: apply_batch(tx, merged, self._lease))
+
+    # -- claims
+
+    def _grant_loop(self, gatherer: Gatherer) -> None:
+        while not self._closing.is_set():
+            try:
+                deliveries = gatherer.take()
+                if deliveries:
+                    self._guarded(deliveries, self._grant)
+            except Unavailable as error:
+                log.warning("claims.unavailable", error=str(error))
+                self._closing.wait(0.5)
+            except Exception:  # the thread's outermost step: it must go on
+                log.exception("claims.failed")
+                self._closing.wait(0.5)
+
+    def _grant(self, deliveries: Sequence[Delivery]) -> None:
+        asked: list[tuple[Delivery, Claim]] = []
+        for delivery in deliveries:
+            try:
+                asked.append((delivery, decode_claim(delivery.body)))
+            except BadMessage as error:
+                bury(self._bus, delivery, str(error), delivery.body)
+        answers = self._db.transact(lambda tx: self._answer(tx, [c for _, c in asked]))
+        self._reply([d.reply_to for d, _ in asked], answers)
+        for delivery, _ in asked:
+            delivery.ack()
+
+    def _answer(self, tx: store.Tx, asked: Sequence[Claim]) -> list[claims.Answer]:
+        now = store.now(tx)
+        return claims.answer(tx, asked, now, now + self._lease)
+
+    def _reply(self, keys: Sequence[str | None], answers: Sequence[claims.Answer]) -> None:
+        """An answer that gets lost is asked for again."""
+        messages: list[Message] = []
+        for key, (claim, answer) in zip(keys, answers, strict=True):
+            if isinstance(answer, Denial):
+                log.info("claim.denied", run_id=claim.run_id, reason=answer.reason)
+            if key:
+                messages.append(reply_message(key, claim, answer))
+        if messages:
+            self._bus.publish(messages, 2.0)
+
+    # -- service
+
+    def is_ready(self) -> dict[str, str | None]:
+        """The checks of `/readyz`: None where all is well."""
+        return {
+            "broker": None if self._bus.is_connected() else "not connected",
+            "database": self._problem,
+        }
+
+    def close(self) -> None:
+        """Give back what is not applied yet."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(5)
+        self._bus.close()
+        self._db.close()

@@ -1,0 +1,94 @@
+"""`/run/<run_id>`: one run, its output as it grows, and the order to cancel it."""
+
+from __future__ import annotations
+
+from flask import flash, redirect, request, url_for
+from werkzeug.wrappers import Response
+
+from cronq import store
+from cronq.domain.errors import NotFound
+from cronq.domain.run import ENDED, State
+from cronq.store import jobs, runs
+from cronq.web.auth import actor
+from cronq.web.context import web
+from cronq.web.pages import job_facts, ledger, output, run_facts
+from cronq.web.pages.frame import is_fragment, render
+from cronq.web.pages.ledger import Run
+from cronq.web.pages.listing import category_of
+
+
+def show_run(run_id: str) -> str:
+    """The page of a run; a fragment leaves the output to `more_output`."""
+    whole = request.args.get("output") == "all"
+    with web().db.read() as tx:
+        run = _found(tx, run_id)
+        shown = None if is_fragment() else output.first_piece(tx, run, whole=whole)
+        return render(tx, "run.html", run=run, output=shown, **_facts(tx, run))
+
+
+def _found(tx: store.Tx, run_id: str) -> Run:
+    run = runs.by_id(tx, _checked(run_id))
+    if run is None:
+        raise _unknown(run_id)
+    return run
+
+
+def _checked(run_id: str) -> str:
+    """The database would not compare other texts."""
+    if not ledger.is_run_id(run_id):
+        raise _unknown(run_id)
+    return run_id
+
+
+def _unknown(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id[:64]}")
+
+
+def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
+    job = jobs.by_id(tx, run["job_id"])
+    facts: dict[str, object] = {
+        "job": job,
+        "ended": run["state"] in ENDED,
+        "steps": run_facts.steps(run),
+        "events": run_facts.told(runs.events_of(tx, run["run_id"])),
+    }
+    if job is not None:
+        is_present = run["revision"] in (None, job.revision)
+        revisions = [] if is_present else jobs.revisions(tx, job.id)
+        facts["command"] = job_facts.command_of(job, run["revision"], revisions)
+        facts["category"] = category_of(job, jobs.category_names(tx))
+    return facts
+
+
+def more_output(run_id: str) -> dict[str, object]:
+    """What came after `?offset=`, for the script of the page: HTML, and how to ask for what follows."""
+    offset = max(0, request.args.get("offset", 0, type=int))
+    style = request.args.get("style", "")[:100]
+    with web().db.read() as tx:
+        run = _found(tx, run_id)
+        more = output.next_piece(tx, run, offset, style)
+    return {
+        "html": more.html,
+        "next_offset": more.next_offset,
+        "style": more.style,
+        "attempt": run["attempt"],
+        "ended": run["state"] in ENDED,
+    }
+
+
+def cancel_run(run_id: str) -> Response:
+    """POST: a waiting run is cancelled at once, a live one will be killed, an ended one is left alone."""
+    wanted, by = _checked(run_id), actor(request)
+    was = web().db.transact(lambda tx: runs.request_cancel(tx, wanted, by, store.now(tx)))
+    if was is None:
+        raise _unknown(run_id)
+    flash(*_said(was))
+    return redirect(url_for("pages.run", run_id=run_id))
+
+
+def _said(was: State) -> tuple[str, str]:
+    if was in ENDED:
+        return f"This run has ended already ({was}): there is nothing to cancel.", "bad"
+    if was in (State.SCHEDULED, State.QUEUED):
+        return "Cancelled before it started.", "good"
+    return "Asked the runner to end it: TERM first, KILL after the job's grace.", "good"

@@ -1,0 +1,171 @@
+"""A job's definition: how it is read from a document, and whether two definitions say the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from cronq.domain import schedule as schedules
+from cronq.domain.duration import format_duration
+from cronq.domain.errors import InvalidInput, Problem
+from cronq.domain.job_fields import Path, Refused, read_field
+from cronq.domain.schedule import Schedule, ScheduleError
+from cronq.domain.strict_json import pointer, shown
+
+MAX_FIELDS = 100
+
+# A change of one of these moves the job's next occurrence; a change of any other field does not.
+TIMING_FIELDS = frozenset({"schedule", "timezone", "dst"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """What to run and when. `read_job` checks what a document says; the constructor takes any stored row.
+
+    `schedule` is None only for a row that was written by hand: every job of a document has one.
+    """
+
+    name: str
+    schedule: str | None
+    command: str
+    routing_key: str = "default"
+    timezone: str | None = None
+    dst: str = "cron"
+    enabled: bool = True
+    description: str = ""
+    timeout: timedelta | None = None
+    kill_grace: timedelta = timedelta(seconds=10)
+    tags: tuple[str, ...] = ()
+
+    def parsed_schedule(self) -> Schedule | None:
+        """The schedule as a value; raises ScheduleError where a stored text is not one."""
+        if self.schedule is None:
+            return None
+        return schedules.parse(self.schedule, timezone=self.timezone, dst=self.dst)
+
+    def warnings(self, now: datetime) -> list[str]:
+        """Sentences on what is allowed but probably not meant; raises as `parsed_schedule` does."""
+        if self.schedule is None:
+            return []
+        return schedules.warnings(self.schedule, timezone=self.timezone, dst=self.dst, now=now)
+
+    def definition(self) -> dict[str, object]:
+        """The fields as JSON values that `read_job` reads back.
+
+        Fields at their default are left out, so that a field of a later release changes no stored hash.
+        """
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return {name: _plain(value) for name, value, default in values if value != default}
+
+    @property
+    def content_hash(self) -> str:
+        """64 hex digits, the same for two jobs exactly when their definitions are."""
+        return hash_of(self.definition())
+
+
+def hash_of(value: object) -> str:
+    """SHA-256 in hex over the canonical JSON of a value."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def changed_fields(old: JobSpec, new: JobSpec) -> tuple[str, ...]:
+    """The names of the fields in which two jobs differ, in the order of `JobSpec`."""
+    return tuple(f.name for f in fields(JobSpec) if getattr(old, f.name) != getattr(new, f.name))
+
+
+def name_key(name: str) -> str:
+    """What two names share that differ only in case, accents or width."""
+    if name.isascii():
+        return name.lower()
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(c for c in folded if not unicodedata.combining(c))
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What was read of a job or of `defaults`: the allowed values, where each field stands, the problems."""
+
+    values: Mapping[str, object] = field(default_factory=dict)
+    where: Mapping[str, Path] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+NO_DEFAULTS = Fields()
+
+
+def read_job(value: object, at: Path = (), defaults: Fields = NO_DEFAULTS) -> JobSpec:
+    """One job of a document, at the path `at` in it, over the document's defaults.
+
+    Raises InvalidInput with every problem of the job and of the defaults.
+    """
+    own = _read_object(value, at)
+    values: dict[str, Any] = {**defaults.values, **own.values}
+    where = {**defaults.where, **own.where}
+    problems = [*defaults.problems, *own.problems, *_missing(where, at), *_mistimed(values, where)]
+    if problems:
+        raise InvalidInput(problems)
+    return JobSpec(**values)
+
+
+def read_defaults(value: object, at: Path) -> Fields:
+    """The document's `defaults`: fields that each job has unless it says otherwise; keeps its problems."""
+    try:
+        read = _read_object(value, at)
+    except InvalidInput as error:
+        return Fields(problems=error.problems)
+    if "name" not in read.where:
+        return read
+    problem = Problem("invalid_value", pointer(*at, "name"), "name: has no default, every job has its own")
+    return Fields(read.values, read.where, (*read.problems, problem))
+
+
+def _read_object(value: object, at: Path) -> Fields:
+    if not isinstance(value, dict):
+        message = f"{shown(value)} must be an object of job fields"
+        raise InvalidInput([Problem("invalid_type", pointer(*at), message)])
+    if len(value) > MAX_FIELDS:
+        message = f"{len(value):,} fields; at most {MAX_FIELDS} are allowed"
+        raise InvalidInput([Problem("too_many", pointer(*at), message)])
+    return _read_fields({str(name): given for name, given in value.items()}, at)
+
+
+def _read_fields(given: Mapping[str, object], at: Path) -> Fields:
+    values: dict[str, object] = {}
+    problems: list[Problem] = []
+    for name, value in given.items():
+        try:
+            values.update(read_field(name, value))
+        except Refused as refused:
+            problems.append(refused.problem(*at, name))
+    return Fields(values, {name: (*at, name) for name in given}, tuple(problems))
+
+
+def _missing(where: Mapping[str, Path], at: Path) -> list[Problem]:
+    required = [f.name for f in fields(JobSpec) if f.default is MISSING]
+    return [
+        Problem("missing_field", pointer(*at), f"{name}: is missing; every job needs one")
+        for name in required
+        if name not in where
+    ]
+
+
+def _mistimed(values: Mapping[str, Any], where: Mapping[str, Path]) -> list[Problem]:
+    if "schedule" not in values:
+        return []
+    try:
+        schedules.parse(values["schedule"], timezone=values.get("timezone"), dst=values.get("dst", "cron"))
+    except ScheduleError as error:
+        return [Problem(error.code, pointer(*where["schedule"]), f"schedule: {error}", error.hint)]
+    return []
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,252 @@
+"""The fields of a job as a document writes them: what each allows, and what is not here yet."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import TypeAlias
+
+from cronq.domain import zone
+from cronq.domain.duration import format_duration, parse_duration
+from cronq.domain.errors import CronqError, Problem
+from cronq.domain.routing import is_reserved
+from cronq.domain.schedule import DST_RULES, LONGEST_TEXT, ScheduleError
+from cronq.domain.strict_json import pointer, shown
+
+MAX_NAME = 255
+MAX_COMMAND_BYTES = 65_535
+MAX_DESCRIPTION = 2_000
+MAX_TAGS = 20
+MAX_TAG = 64
+MAX_TIMEOUT = timedelta(days=365)
+MAX_KILL_GRACE = timedelta(days=1)
+
+Path: TypeAlias = tuple[str | int, ...]
+
+_ROUTING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_NOT_FOR_A_SHELL = re.compile("[\0\ud800-\udfff]")
+_LINE_ENDS_AND_TABS = dict.fromkeys(map(ord, "\n\r\t"), " ")
+
+
+class Refused(CronqError):
+    """A value its field does not allow: the text follows the field's name, `part` leads into the value."""
+
+    def __init__(self, message: str, *, code: str = "invalid_value", hint: str = "", part: Path = ()) -> None:
+        super().__init__(message)
+        self.code, self.hint, self.part = code, hint, part
+
+    def problem(self, *at: str | int) -> Problem:
+        """As the problem of the field at this path."""
+        field = shown(str(at[-1])).strip('"')
+        return Problem(self.code, pointer(*at, *self.part), f"{field}: {self}", self.hint)
+
+
+def read_text(value: object, *, limit: int, lines: bool = False) -> str:
+    """Text of at most `limit` printable characters; with `lines`, line ends and tabs too."""
+    text = _string(value)
+    if len(text) > limit:
+        raise Refused(f"{len(text):,} characters; at most {limit:,} are allowed")
+    if bad := _first_unprintable(text.translate(_LINE_ENDS_AND_TABS) if lines else text):
+        raise Refused(f"{shown(text)} has {bad}; only printable characters are allowed")
+    return text
+
+
+def read_name(value: object) -> str:
+    """A name, unchanged: 1 to 255 printable characters without a space at either end; else `invalid_name`."""
+    text = _string(value)
+    try:
+        return _trimmed(read_text(text, limit=MAX_NAME))
+    except Refused as refused:
+        raise Refused(str(refused), code="invalid_name", hint=refused.hint) from None
+
+
+def read_field(name: str, value: object) -> dict[str, object]:
+    """The value under its name, or nothing for a later field that asks for what is done anyway.
+
+    Raises Refused.
+    """
+    if name in READERS:
+        return {name: READERS[name](value)}
+    if name not in LATER_FIELDS:
+        hint = did_you_mean(name, [*READERS, *LATER_FIELDS])
+        raise Refused("there is no such field", code="unknown_field", hint=hint)
+    _only_what_is_done_anyway(name, value)
+    return {}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word nearest to this one, or ''."""
+    near = difflib.get_close_matches(word[:64].lower(), list(known), n=1)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def later(name: str) -> Refused:
+    """The refusal of something that only a later release has."""
+    return Refused("this release does not have it yet", code="unsupported_field", hint=f"leave {name} out")
+
+
+def _only_what_is_done_anyway(name: str, value: object) -> None:
+    if name not in LATER_DEFAULTS:
+        raise later(name)
+    only = LATER_DEFAULTS[name]
+    if type(value) is not type(only) or value != only:
+        message = f"{shown(value)} is not in this release yet; only {shown(only)} is"
+        raise Refused(message, code="unsupported_field", hint=f"leave {name} out")
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"{shown(value)} must be text", code="invalid_type")
+    return value
+
+
+def _first_unprintable(text: str) -> str:
+    if text.isprintable():
+        return ""
+    index = next(i for i, character in enumerate(text) if not character.isprintable())
+    return f"U+{ord(text[index]):04X} as character {index + 1}"
+
+
+def _trimmed(text: str) -> str:
+    if not text:
+        raise Refused("is empty; at least one character is needed")
+    if text != text.strip():
+        raise Refused(f"{shown(text)} begins or ends with a space", hint=f"write {shown(text.strip())}")
+    return text
+
+
+def _schedule(value: object) -> str:
+    """The text only: what it means depends on the job's zone and DST rule."""
+    if isinstance(value, list):
+        raise Refused(
+            "this release does not have lists of schedules yet; give one, as text", code="unsupported_field"
+        )
+    return read_text(value, limit=LONGEST_TEXT)
+
+
+def _command(value: object) -> str:
+    """Commands often hold passwords, so no error quotes one."""
+    text = _string(value)
+    if not text.strip():
+        raise Refused("is empty; a command for the shell is needed")
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_COMMAND_BYTES:
+        hint = "put it into a script and call that"
+        raise Refused(f"{size:,} bytes; at most {MAX_COMMAND_BYTES:,} are allowed", hint=hint)
+    if bad := _NOT_FOR_A_SHELL.search(text):
+        raise Refused(f"U+{ord(bad[0]):04X} as character {bad.start() + 1} cannot be given to a shell")
+    return text
+
+
+def _routing_key(value: object) -> str:
+    if value is None:
+        return "default"
+    key = _string(value)
+    if not _ROUTING_KEY.fullmatch(key):
+        raise Refused(f"{shown(key)} is not allowed; 1 to 32 of A-Z, a-z, 0-9, _, . and - are")
+    if is_reserved(key):
+        raise Refused(f"{shown(key)} carries our own messages; any other key is allowed")
+    return key
+
+
+def _timezone(value: object) -> str | None:
+    if value is None:
+        return None
+    name = _string(value)
+    try:
+        zone.load(name)
+    except ScheduleError as error:
+        raise Refused(str(error), code=error.code, hint=error.hint) from None
+    return name
+
+
+def _dst(value: object) -> str:
+    rule = _string(value)
+    if rule not in DST_RULES:
+        message = f"{shown(rule)} is not allowed; one of {', '.join(DST_RULES)} is"
+        raise Refused(message, code="invalid_dst", hint=did_you_mean(rule, DST_RULES))
+    return rule
+
+
+def _enabled(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(f"{shown(value)} must be true or false, without quotes", code="invalid_type")
+    return value
+
+
+def _description(value: object) -> str:
+    return read_text(value, limit=MAX_DESCRIPTION, lines=True)
+
+
+def _timeout(value: object) -> timedelta | None:
+    return None if value is None else _duration(value, timedelta(seconds=1), MAX_TIMEOUT)
+
+
+def _kill_grace(value: object) -> timedelta:
+    return _duration(value, timedelta(0), MAX_KILL_GRACE)
+
+
+def _duration(value: object, least: timedelta, most: timedelta) -> timedelta:
+    length = _any_duration(value)
+    if not least <= length <= most:
+        allowed = f"{format_duration(least)} to {format_duration(most)}"
+        raise Refused(f"{shown(value)} is not allowed; {allowed} is")
+    return length
+
+
+def _any_duration(value: object) -> timedelta:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        message = f"{shown(value)} must be whole seconds or text such as 90s, 10m, 2h, 1d or PT1H30M"
+        raise Refused(message, code="invalid_type")
+    # Shortened first: the parser turns the digits into a number, which is slow beyond any sense.
+    text = read_text(value if isinstance(value, str) else shown(value), limit=64)
+    try:
+        return parse_duration(text)
+    except ScheduleError as error:
+        raise Refused(str(error), code=error.code, hint=error.hint) from None
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    """Sorted, each once: their order means nothing."""
+    if not isinstance(value, list):
+        raise Refused(f"{shown(value)} must be a list of texts", code="invalid_type")
+    if len(value) > MAX_TAGS:
+        raise Refused(f"{len(value):,} tags; at most {MAX_TAGS} are allowed")
+    return tuple(sorted({_tag(tag, index) for index, tag in enumerate(value)}))
+
+
+def _tag(value: object, index: int) -> str:
+    try:
+        return _trimmed(read_text(value, limit=MAX_TAG))
+    except Refused as refused:
+        raise Refused(str(refused), code=refused.code, hint=refused.hint, part=(index,)) from None
+
+
+READERS: Mapping[str, Callable[[object], object]] = {
+    "name": read_name,
+    "schedule": _schedule,
+    "command": _command,
+    "routing_key": _routing_key,
+    "timezone": _timezone,
+    "dst": _dst,
+    "enabled": _enabled,
+    "description": _description,
+    "timeout": _timeout,
+    "kill_grace": _kill_grace,
+    "tags": _tags,
+}
+_LATER = """
+after argv calendar call cwd end env guarantee id jitter limits locks max_attempts misfire misfire_limit
+notify output_limit overlap previous_name priority retry_backoff retry_delay script shell start
+start_deadline stdin success_codes target user where
+"""
+# Fields of later releases; of some of them, one value asks for what this release does anyway.
+LATER_FIELDS = frozenset(_LATER.split())
+LATER_DEFAULTS: Mapping[str, str | int] = {
+    "overlap": "allow",
+    "misfire": "latest",
+    "guarantee": "at_most_once",
+    "max_attempts": 1,
+}

@@ -1,0 +1,1 @@
+"""What every service stands on: settings, clock, log, backoff, the process loop and its health."""

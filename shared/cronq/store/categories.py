@@ -1,0 +1,275 @@
+"""Categories: replacing a whole one by a document, in one transaction, and reading them."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from cronq.domain.category import CategoryDocument, Plan, plan, removal_guard
+from cronq.domain.errors import PreconditionFailed
+from cronq.domain.ids import run_id
+from cronq.domain.job import TIMING_FIELDS, JobSpec
+from cronq.domain.occurrence import expand_all
+from cronq.domain.run import State
+from cronq.store import alerts, dialect, jobs, runs
+from cronq.store.engine import Tx
+from cronq.store.rows import JobRecord, document, job_columns, job_record
+from cronq.store.tables import categories
+from cronq.store.tables import jobs as jobs_table
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who edits, by what way (`put`, `web`, `api`), and from which commit."""
+
+    origin: str
+    actor: str = ""
+
+
+@dataclass(frozen=True)
+class Put:
+    """What a PUT did."""
+
+    plan: Plan
+    revision: int
+    warnings: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        return not self.plan.is_empty
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What must hold for a PUT to go ahead; `revision` is that of an If-Match, 0 for create-only."""
+
+    revision: int | None = None
+    allow_removals: int | None = None
+    dry_run: bool = False
+
+
+def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Conditions, now: datetime) -> Put:
+    """Make the category's jobs those of the document: idempotent, all or nothing.
+
+    A job that keeps its schedule keeps its `next_run`. One that is removed keeps its id and its
+    history, and what of it waits to run is cancelled. Concurrent calls take turns. A dry run
+    tells what would be done and writes nothing. Raises PreconditionFailed, or Conflict where too
+    many jobs would go.
+    """
+    find = _seen if conditions.dry_run else _locked
+    category_id, revision = find(tx, wanted.name)
+    if conditions.revision is not None and conditions.revision != revision:
+        raise PreconditionFailed(
+            f"category {wanted.name!r} is at revision {revision}, not {conditions.revision}"
+        )
+    rows = _jobs_of(tx, category_id)
+    if not conditions.dry_run:
+        jobs.record_hand_changes(tx, [r for r in rows if _is_hand_made(r)], now)
+        rows = _jobs_of(tx, category_id)
+    active = {r.spec.name: r for r in rows if r.removed_at is None}
+    change = plan({name: r.spec for name, r in active.items()}, wanted)
+    removal_guard(change, len(active), conditions.allow_removals)
+    warnings = tuple(wanted.warnings(now))
+    if change.is_empty or conditions.dry_run:
+        return Put(change, revision, warnings)
+    _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
+    tx.execute(sa.update(categories).where(categories.c.id == category_id).values(revision=revision + 1))
+    return Put(change, revision + 1, warnings)
+
+
+def _is_hand_made(record: JobRecord) -> bool:
+    return record.removed_at is None and record.is_changed_by_hand()
+
+
+def _locked(tx: Tx, name: str) -> tuple[int, int]:
+    """The category's id and revision; made if absent, and its row locked."""
+    dialect.insert_new(tx, categories, [{"name": name, "revision": 0}])
+    row = tx.execute(
+        sa.select(categories.c.id, categories.c.revision).where(categories.c.name == name).with_for_update()
+    ).one()
+    return row.id, row.revision
+
+
+def _seen(tx: Tx, name: str) -> tuple[int, int]:
+    """The same of a category that may not be there; no id is 0."""
+    row = by_name(tx, name)
+    return (0, 0) if row is None else (row["id"], row["revision"])
+
+
+def _jobs_of(tx: Tx, category_id: int) -> list[JobRecord]:
+    found = tx.execute(
+        sa.select(*jobs.COLUMNS)
+        .where(jobs_table.c.category_id == category_id)
+        .order_by(jobs_table.c.id)
+        .with_for_update()
+    )
+    return [job_record(row) for row in found.mappings()]
+
+
+class _Edit:
+    """One document's way into the tables."""
+
+    def __init__(
+        self, tx: Tx, category_id: int, author: Author, wanted: CategoryDocument, now: datetime
+    ) -> None:
+        self.tx = tx
+        self.category_id = category_id
+        self.author = author
+        self.now = now
+        self.specs = {spec.name: spec for spec in wanted.jobs}
+        self.provenance = json.dumps(dict(wanted.source)) if wanted.source else None
+
+    def carry_out(self, change: Plan, rows: Sequence[JobRecord]) -> None:
+        by_name = {r.spec.name: r for r in rows}
+        self._add([self.specs[n] for n in change.added if n not in by_name])
+        revived = [by_name[n] for n in change.added if n in by_name]
+        self._update(revived, {r.spec.name: frozenset(TIMING_FIELDS) for r in revived})
+        updated = {name: frozenset(fields) for name, fields in change.updated.items()}
+        self._update([by_name[n] for n in updated], updated)
+        self._remove([by_name[n] for n in change.removed])
+        touched = [by_name[n].id for n in (*change.added, *updated, *change.removed) if n in by_name]
+        alerts.clear_all(self.tx, alerts.BAD_JOB, [alerts.job(job_id) for job_id in touched], self.now)
+
+    def _add(self, specs: Sequence[JobSpec]) -> None:
+        rows = [
+            job_columns(spec)
+            | {
+                "category_id": self.category_id,
+                "next_run": self._next_run(spec),
+                "run_now": 0,
+                "revision": 1,
+            }
+            for spec in specs
+        ]
+        dialect.insert_new(self.tx, jobs_table, rows)
+        ids = self._ids([spec.name for spec in specs])
+        self._revise([(ids[s.name], 1, s, self._next_run(s)) for s in specs])
+
+    def _ids(self, names: Collection[str]) -> dict[str, int]:
+        found = self.tx.execute(
+            sa.select(jobs_table.c.name, jobs_table.c.id).where(jobs_table.c.category_id == self.category_id)
+        )
+        wanted = set(names)
+        return {name: job_id for name, job_id in found if name in wanted}
+
+    def _update(self, records: Sequence[JobRecord], changed: dict[str, frozenset[str]]) -> None:
+        rows, revisions = [], []
+        for record in records:
+            spec = self.specs[record.spec.name]
+            next_run = self._moved(record, spec, changed[spec.name])
+            rows.append(
+                job_columns(spec)
+                | {
+                    "id": record.id,
+                    "next_run": next_run,
+                    # `_settle` has accounted for a wish that came before the pause.
+                    "run_now": int(record.run_now and spec.enabled),
+                    "removed_at": None,
+                    "revision": record.revision + 1,
+                }
+            )
+            revisions.append((record.id, record.revision + 1, spec, next_run))
+        self._settle([r for r in records if not self.specs[r.spec.name].enabled], State.SKIPPED, "paused")
+        dialect.update_rows(self.tx, jobs_table, rows, keys=("id",))
+        self._revise(revisions)
+
+    def _moved(self, record: JobRecord, spec: JobSpec, changed: frozenset[str]) -> datetime | None:
+        """An unchanged schedule keeps `next_run`; so does one that is due already."""
+        is_new = record.removed_at is not None or (spec.enabled and not record.spec.enabled)
+        is_due = record.next_run is not None and record.next_run < self.now
+        if is_new:
+            return self._next_run(spec)
+        if changed & TIMING_FIELDS and not (is_due and spec.enabled):
+            return self._next_run(spec)
+        if is_due and not spec.enabled:
+            return self._next_run(spec)  # `_settle` has accounted for what was due
+        return record.next_run
+
+    def _next_run(self, spec: JobSpec) -> datetime | None:
+        schedule = spec.parsed_schedule()
+        return schedule.next_after(self.now) if schedule else None
+
+    def _remove(self, records: Sequence[JobRecord]) -> None:
+        self._settle(records, State.CANCELLED, "job removed")
+        runs.cancel_waiting(self.tx, [r.id for r in records], "job removed", self.now)
+        dialect.update_rows(
+            self.tx,
+            jobs_table,
+            [
+                {
+                    "id": r.id,
+                    "removed_at": self.now,
+                    "next_run": None,
+                    "run_now": 0,
+                    "revision": r.revision + 1,
+                }
+                for r in records
+            ],
+            keys=("id",),
+        )
+        self._revise([(r.id, r.revision + 1, r.spec, None) for r in records], removed=True)
+
+    def _settle(self, records: Sequence[JobRecord], state: State, reason: str) -> None:
+        """Occurrences that are due this moment, and will not be released any more, get their rows."""
+        rows = [
+            runs.new_row(
+                run_id(self.now, secrets.randbits),
+                record.id,
+                kind=occurrence.kind,
+                scheduled_for=occurrence.scheduled_for,
+                triggered_by=occurrence.trigger,
+                state=State.MISSED if occurrence.missed else state,
+                routing_key=record.key,
+                now=self.now,
+                reason=occurrence.missed or reason,
+                revision=record.revision,
+                last_scheduled_for=occurrence.last_scheduled_for,
+                missed_count=occurrence.count,
+            )
+            for record in records
+            if record.spec.enabled and record.removed_at is None
+            for occurrence in expand_all(record.due_job(), self.now)
+        ]
+        runs.insert(self.tx, rows, self.now)
+
+    def _revise(
+        self,
+        changed: Sequence[tuple[int, int, JobSpec, datetime | None]],
+        *,
+        removed: bool = False,
+    ) -> None:
+        jobs.record_revisions(
+            self.tx,
+            [
+                jobs.revision_row(job_id, revision, self.now, self.author.origin, document(spec, None))
+                | {
+                    "actor": self.author.actor,
+                    "provenance": self.provenance,
+                    "next_run": next_run,
+                    "removed": int(removed),
+                }
+                for job_id, revision, spec, next_run in changed
+            ],
+        )
+
+
+# -- reading
+
+
+def all_categories(tx: Tx, category_id: int | None = None) -> list[dict[str, Any]]:
+    """Categories by name: id, name, revision."""
+    query = sa.select(categories).order_by(categories.c.name)
+    if category_id is not None:
+        query = query.where(categories.c.id == category_id)
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def by_name(tx: Tx, name: str) -> dict[str, Any] | None:
+    row = tx.execute(sa.select(categories).where(categories.c.name == name)).mappings().one_or_none()
+    return None if row is None else dict(row)

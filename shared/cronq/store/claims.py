@@ -1,0 +1,153 @@
+"""Granting claims: the one place where an attempt gets its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from cronq.domain.event import SEQ_CLAIMED
+from cronq.domain.run import WAITING, Claim, ClaimView, Denial, Owner, State, decide_claim
+from cronq.store import dialect, jobs
+from cronq.store.engine import Tx
+from cronq.store.events import event_row, insert_events
+from cronq.store.rows import JobRecord
+from cronq.store.runs import OpenRun, end_here
+from cronq.store.tables import runs
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a grant is made from."""
+
+    claim: Claim
+    job: JobRecord
+    category: str
+    scheduled_for: datetime
+    triggered_by: str
+
+
+Answer = tuple[Claim, Granted | Denial]
+
+
+def answer(tx: Tx, claims: Sequence[Claim], now: datetime, lease_until: datetime) -> list[Answer]:
+    """Decide a batch of claims in one transaction; each run goes to the first that asked.
+
+    Locks the runs by id, in id order. The caller commits before it replies.
+    """
+    rows = _locked(tx, {c.run_id for c in claims})
+    records = jobs.by_ids(tx, {r["job_id"] for r in rows.values()})
+    names = jobs.category_names(tx) if rows else {}
+    views = {run_id: _view(row, now) for run_id, row in rows.items()}
+    answers: list[Answer] = []
+    newly: list[Claim] = []
+    for claim in claims:
+        view = views.get(claim.run_id)
+        job = None if view is None else records.get(view.job_id)
+        denial = decide_claim(view, claim) or _unfit(job)
+        if denial or view is None or job is None:
+            answers.append((claim, denial or Denial("unknown_run")))
+            continue
+        if view.state is State.QUEUED:
+            newly.append(claim)
+            views[claim.run_id] = _granted_view(view, claim)
+        row, category = rows[claim.run_id], names.get(job.category_id or 0, "")
+        granted = Granted(claim, job, category, row["scheduled_for"], row["triggered_by"])
+        answers.append((claim, granted))
+    _record(tx, newly, rows, records, now=now, lease_until=lease_until)
+    _end_orphans(tx, [r for r in rows.values() if r["job_id"] not in records], now)
+    return answers
+
+
+def _unfit(job: JobRecord | None) -> Denial | None:
+    """A job that somebody deleted or spoilt by hand since its run was released."""
+    if job is None:
+        return Denial("job removed")
+    return Denial(job.problem) if job.problem else None
+
+
+def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
+    found = tx.execute(
+        sa.select(
+            runs.c.run_id,
+            runs.c.job_id,
+            runs.c.state,
+            runs.c.attempt,
+            runs.c.runner,
+            runs.c.lineage,
+            runs.c.instance,
+            runs.c.expires_at,
+            runs.c.scheduled_for,
+            runs.c.triggered_by,
+        )
+        .where(runs.c.run_id.in_(sorted(run_ids)))
+        .order_by(runs.c.run_id)
+        .with_for_update()
+    )
+    return {row["run_id"]: row for row in found.mappings()}
+
+
+def _view(row: sa.RowMapping, now: datetime) -> ClaimView:
+    owner = Owner(row["runner"], row["lineage"], row["instance"]) if row["instance"] else None
+    expired = row["expires_at"] is not None and row["expires_at"] < now
+    return ClaimView(
+        row["run_id"], row["job_id"], State(row["state"]), row["attempt"], owner, expired=expired
+    )
+
+
+def _end_orphans(tx: Tx, rows: Sequence[sa.RowMapping], now: datetime) -> None:
+    """Nobody can ever run these, so they must not be published for ever."""
+    waiting = [OpenRun(r["run_id"], r["job_id"], r["attempt"]) for r in rows if r["state"] in WAITING]
+    end_here(tx, waiting, State.CANCELLED, "job removed", now)
+
+
+def _granted_view(view: ClaimView, claim: Claim) -> ClaimView:
+    return ClaimView(view.run_id, view.job_id, State.CLAIMED, view.attempt, claim.owner)
+
+
+def _record(
+    tx: Tx,
+    newly: Sequence[Claim],
+    rows: dict[str, sa.RowMapping],
+    records: dict[int, JobRecord],
+    *,
+    now: datetime,
+    lease_until: datetime,
+) -> None:
+    """The compare-and-set: from queued, at this attempt, to claimed by this owner."""
+    changed = [
+        {
+            "run_id": c.run_id,
+            "attempt": c.attempt,
+            "state": State.CLAIMED,
+            "runner": c.owner.runner,
+            "lineage": c.owner.lineage,
+            "instance": c.owner.instance,
+            "host": c.host or None,
+            "claimed_at": now,
+            "lease_until": lease_until,
+            "asked_at": None,
+            "publish_at": None,
+            "reason": None,
+            "revision": records[rows[c.run_id]["job_id"]].revision,
+        }
+        for c in newly
+    ]
+    dialect.update_rows(tx, runs, changed, keys=("run_id", "attempt"), where="t.state = 'queued'")
+    insert_events(
+        tx,
+        [
+            event_row(
+                rows[c.run_id]["job_id"],
+                c.run_id,
+                State.CLAIMED,
+                SEQ_CLAIMED,
+                now,
+                attempt=c.attempt,
+                host=c.host or None,
+            )
+            for c in newly
+        ],
+    )

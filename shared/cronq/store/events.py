@@ -1,0 +1,55 @@
+"""The facts about runs: each is inserted once, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from cronq.store import dialect
+from cronq.store.engine import Tx
+from cronq.store.tables import events, jobs
+
+
+def event_row(
+    job_id: object,
+    run_id: object,
+    kind: object,
+    seq: int,
+    at: datetime,
+    *,
+    attempt: object = 1,
+    host: str | None = None,
+    return_code: int | None = None,
+    payload: str | None = None,
+) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "datetime": at,
+        "run_id": run_id,
+        "type": str(kind),
+        "host": host,
+        "return_code": return_code,
+        "attempt": attempt,
+        "seq": seq,
+        "payload": payload,
+    }
+
+
+def insert_events(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
+    """Facts that are there already, by (run, attempt, seq), are left as they are.
+
+    In the order of their jobs, whose rows they lock. Those of a job that somebody deleted by hand are
+    kept without it.
+    """
+    by_job = sorted(rows, key=_job_id)
+    wanted = sorted({_job_id(row) for row in rows})
+    known = set(tx.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(wanted))).scalars()) if wanted else ()
+    dialect.insert_new(
+        tx, events, [row if _job_id(row) in known else {**row, "job_id": None} for row in by_job]
+    )
+
+
+def _job_id(row: dict[str, object]) -> int:
+    return int(str(row["job_id"] or 0))

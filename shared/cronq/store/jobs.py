@@ -1,0 +1,224 @@
+"""Jobs: claiming those that are due, moving them on, their revisions, and reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from cronq.store import alerts, dialect
+from cronq.store.engine import Tx
+from cronq.store.rows import JobRecord, document, job_record
+from cronq.store.tables import categories, job_revisions, jobs
+
+COLUMNS = [c for c in jobs.c if c.name != "due_at"]
+
+
+def claim_due(tx: Tx, now: datetime, limit: int) -> list[JobRecord]:
+    """Lock and return due jobs that no other injector holds, the longest due first.
+
+    One range of ix_jobs_due: an OR of two columns would lock every due row and starve the others. So
+    would the sort that MariaDB prefers, unless forced, where most jobs are due, as at midnight.
+    """
+    found = tx.execute(
+        sa.select(*COLUMNS)
+        .where(jobs.c.due_at < now)
+        .order_by(jobs.c.due_at)
+        .limit(limit)
+        .with_hint(jobs, "FORCE INDEX (ix_jobs_due)", "mysql")
+        .with_for_update(skip_locked=True)
+    )
+    return [job_record(row) for row in found.mappings()]
+
+
+def claim_unseen(tx: Tx, limit: int) -> list[JobRecord]:
+    """Lock and return jobs that were inserted by hand and have no revision yet (ix_jobs_revision)."""
+    found = tx.execute(
+        sa.select(*COLUMNS)
+        .where(jobs.c.revision == 0)
+        .limit(limit)
+        .with_hint(jobs, "FORCE INDEX (ix_jobs_revision)", "mysql")
+        .with_for_update(skip_locked=True)
+    )
+    return [job_record(row) for row in found.mappings()]
+
+
+def next_due_at(tx: Tx) -> datetime | None:
+    """The earliest `next_run` of any enabled job (ix_jobs_due); 1970 where one is to run now."""
+    return tx.execute(
+        sa.select(jobs.c.due_at).where(jobs.c.due_at.is_not(None)).order_by(jobs.c.due_at).limit(1)
+    ).scalar_one_or_none()
+
+
+def advance(tx: Tx, moved: Iterable[tuple[int, datetime | None]], locked_by: str) -> None:
+    """Set `next_run` of each job and clear `run_now`, in id order."""
+    rows = [
+        {"id": job_id, "next_run": next_run, "run_now": 0, "locked_by": locked_by}
+        for job_id, next_run in sorted(moved, key=lambda m: m[0])
+    ]
+    dialect.update_rows(tx, jobs, rows, keys=("id",))
+
+
+def begin_at(tx: Tx, first: Iterable[tuple[int, datetime]]) -> None:
+    """Set `next_run` of jobs that never had one; `run_now` stays as it is."""
+    rows = [{"id": job_id, "next_run": at} for job_id, at in sorted(first)]
+    dialect.update_rows(tx, jobs, rows, keys=("id",))
+
+
+def record_hand_changes(tx: Tx, changed: Sequence[JobRecord], now: datetime) -> None:
+    """Write a revision with origin `sql` for rows that somebody edited; the instant is when we saw it."""
+    record_revisions(
+        tx,
+        [
+            revision_row(job.id, job.revision + 1, now, "sql", document(job.spec, job.interval))
+            | {"next_run": job.next_run}
+            for job in changed
+        ],
+    )
+    dialect.update_rows(
+        tx,
+        jobs,
+        [
+            {"id": j.id, "revision": j.revision + 1, "definition_hash": j.fingerprint}
+            for j in sorted(changed, key=lambda j: j.id)
+        ],
+        keys=("id",),
+    )
+    # Whatever was wrong with them: who still finds it wrong says so again.
+    alerts.clear_all(tx, alerts.BAD_JOB, [alerts.job(j.id) for j in changed], now)
+
+
+def revision_row(job_id: int, revision: int, now: datetime, origin: str, content: str) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "revision": revision,
+        "at": now,
+        "origin": origin,
+        "actor": "",
+        "provenance": None,
+        "document": content,
+        "removed": False,
+        "next_run": None,
+    }
+
+
+def record_revisions(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
+    dialect.insert_new(tx, job_revisions, rows)
+
+
+def revisions(tx: Tx, job_id: int) -> list[dict[str, Any]]:
+    """A job's revisions, newest first, at most 1,000."""
+    found = tx.execute(
+        sa.select(job_revisions)
+        .where(job_revisions.c.job_id == job_id)
+        .order_by(job_revisions.c.revision.desc())
+        .limit(1000)
+    )
+    return [dict(row) for row in found.mappings()]
+
+
+def by_id(tx: Tx, job_id: int, *, lock: bool = False) -> JobRecord | None:
+    query = sa.select(*COLUMNS).where(jobs.c.id == job_id)
+    row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    return None if row is None else job_record(row)
+
+
+def by_ids(tx: Tx, job_ids: Iterable[int]) -> dict[int, JobRecord]:
+    found = tx.execute(sa.select(*COLUMNS).where(jobs.c.id.in_(sorted(set(job_ids)))))
+    return {row["id"]: job_record(row) for row in found.mappings()}
+
+
+def category_names(tx: Tx) -> dict[int, str]:
+    return dict(tx.execute(sa.select(categories.c.id, categories.c.name)).all())
+
+
+# The ancestor sorts by these.
+SORTS = {"id": jobs.c.id, "name": jobs.c.name, "category_id": jobs.c.category_id}
+
+
+def listed(
+    tx: Tx,
+    *,
+    job_id: int | None = None,
+    category_id: int | None = None,
+    category: str | None = None,
+    sort: str = "id",
+    descending: bool = False,
+    after_id: int | None = None,
+    offset: int = 0,
+    limit: int = 100,
+) -> list[JobRecord]:
+    """Jobs that were not removed, one page. `after_id` pages by key and needs the sort by id."""
+    query = sa.select(*COLUMNS).where(jobs.c.removed_at.is_(None))
+    if job_id is not None:
+        query = query.where(jobs.c.id == job_id)
+    if category_id is not None:
+        query = query.where(jobs.c.category_id == category_id)
+    if category is not None:
+        query = query.join(categories, categories.c.id == jobs.c.category_id)
+        query = query.where(categories.c.name == category)
+    if after_id is not None:
+        query = query.where(jobs.c.id > after_id)
+    column = SORTS[sort]
+    query = query.order_by(column.desc() if descending else column, jobs.c.id)
+    return [job_record(row) for row in tx.execute(query.offset(offset).limit(limit)).mappings()]
+
+
+def note_results(
+    tx: Tx, starts: Iterable[tuple[int, datetime]], ends: Iterable[tuple[int, datetime, bool]]
+) -> None:
+    """The ancestor's columns on jobs, from starts (job, instant) and ends (job, instant, succeeded).
+
+    The latest of each counts, whatever the order in which they come. Of a start and an end in the same
+    second (the columns hold no less) the one that is told later is the later.
+    """
+    starts, ends = list(starts), list(ends)
+    touched = _note_starts(tx, starts) | _note_ends(tx, ends)
+    started = _latest(starts)
+    ended = _latest((job_id, at) for job_id, at, _ in ends)
+    restarted = {job_id for job_id, at in started.items() if job_id not in ended or at > ended[job_id]}
+    _note_status(tx, restarted, jobs.c.last_run_start >= jobs.c.last_run_stop)
+    _note_status(tx, touched - restarted, jobs.c.last_run_start > jobs.c.last_run_stop)
+
+
+def _latest(told: Iterable[tuple[int, datetime]]) -> dict[int, datetime]:
+    latest: dict[int, datetime] = {}
+    for job_id, at in told:
+        latest[job_id] = max(at, latest.get(job_id, at))
+    return latest
+
+
+def _note_status(tx: Tx, job_ids: set[int], is_later: sa.ColumnElement[bool]) -> None:
+    if job_ids:
+        is_under_way = jobs.c.last_run_stop.is_(None) | is_later
+        status = sa.case((is_under_way, "starting"), else_=jobs.c.last_run_status)
+        tx.execute(sa.update(jobs).where(jobs.c.id.in_(sorted(job_ids))).values(current_status=status))
+
+
+def _note_starts(tx: Tx, starts: Iterable[tuple[int, datetime]]) -> set[int]:
+    # The columns hold whole seconds; MySQL would round up, to after the end.
+    latest = _latest((job_id, at.replace(microsecond=0)) for job_id, at in starts)
+    rows = [{"id": job_id, "last_run_start": at} for job_id, at in sorted(latest.items())]
+    guard = "(t.last_run_start IS NULL OR t.last_run_start < v.last_run_start)"
+    dialect.update_rows(tx, jobs, rows, keys=("id",), where=guard)
+    return set(latest)
+
+
+def _note_ends(tx: Tx, ends: Iterable[tuple[int, datetime, bool]]) -> set[int]:
+    """Of two in one second the failure counts."""
+    latest: dict[int, tuple[datetime, bool]] = {}
+    for job_id, at, succeeded in ends:
+        end = (at.replace(microsecond=0), not succeeded)
+        latest[job_id] = max(end, latest.get(job_id, end))
+    rows = [
+        {"id": job_id, "last_run_stop": at, "last_run_status": "failed" if failed else "succeeded"}
+        for job_id, (at, failed) in sorted(latest.items())
+    ]
+    guard = (
+        "(t.last_run_stop IS NULL OR t.last_run_stop < v.last_run_stop"
+        " OR (t.last_run_stop = v.last_run_stop AND v.last_run_status = 'failed'))"
+    )
+    dialect.update_rows(tx, jobs, rows, keys=("id",), where=guard)
+    return set(latest)

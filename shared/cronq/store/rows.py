@@ -1,0 +1,171 @@
+"""Turning rows into values of the domain and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cronq.domain.job import JobSpec
+from cronq.domain.job_fields import Refused, read_field
+from cronq.domain.occurrence import DueJob
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DEFAULT_KEY = "default"
+# What of a definition has no column of its own.
+EXTRAS = ("description", "timeout", "kill_grace", "tags")
+
+# A row of the database; SQLAlchemy types its keys more widely than text.
+Fields = Mapping[Any, Any]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A job's row. `spec` is its definition, `interval` the ancestor's (None unless fixed).
+
+    `problem` says what of the definition makes no sense, as only SQL by hand can leave it: such a
+    job never runs, and what of it is not understood has its default in `spec`.
+    """
+
+    id: int
+    category_id: int | None
+    spec: JobSpec
+    interval: timedelta | None
+    next_run: datetime | None
+    run_now: bool
+    revision: int
+    removed_at: datetime | None
+    definition_hash: str | None
+    last_run_start: datetime | None
+    last_run_stop: datetime | None
+    last_run_status: str | None
+    current_status: str | None
+    locked_by: str | None
+    fingerprint: str
+    problem: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The routing key of its runs."""
+        return DEFAULT_KEY if self.problem else self.spec.routing_key
+
+    def due_job(self) -> DueJob:
+        spec = self.spec
+        return DueJob(spec.schedule, spec.timezone, spec.dst, self.interval, self.next_run, self.run_now)
+
+    def is_changed_by_hand(self) -> bool:
+        """Whether somebody wrote the row with SQL since its last revision."""
+        return self.definition_hash != self.fingerprint
+
+
+def job_record(row: Fields) -> JobRecord:
+    interval = row["interval"]
+    extras, problem = _extras(row["definition"])
+    return JobRecord(
+        id=row["id"],
+        category_id=row["category_id"],
+        spec=_spec(row, extras),
+        interval=None if interval is None else interval - EPOCH,
+        next_run=row["next_run"],
+        run_now=bool(row["run_now"]),
+        revision=row["revision"],
+        removed_at=row["removed_at"],
+        definition_hash=row["definition_hash"],
+        last_run_start=row["last_run_start"],
+        last_run_stop=row["last_run_stop"],
+        last_run_status=row["last_run_status"],
+        current_status=row["current_status"],
+        locked_by=row["locked_by"],
+        fingerprint=fingerprint(row),
+        problem=problem or _key_problem(row["routing_key"]) or _command_problem(row["command"]),
+    )
+
+
+def _extras(definition: str | None) -> tuple[dict[str, Any], str | None]:
+    """The fields that have no column of their own, and what is wrong with them."""
+    if not definition:
+        return {}, None
+    read: dict[str, Any] = {}
+    try:
+        found = json.loads(definition)
+        for name in EXTRAS:
+            if name in found:
+                read |= read_field(name, found[name])
+    except (ValueError, TypeError, Refused) as error:
+        return {}, f"definition: {error}"[:255]
+    return read, None if isinstance(found, dict) else "definition: it is no JSON object"
+
+
+def _key_problem(routing_key: str | None) -> str | None:
+    try:
+        read_field("routing_key", routing_key)
+    except Refused as refused:
+        return f"routing_key: {refused}"[:255]
+    return None
+
+
+def _command_problem(command: str | None) -> str | None:
+    return "command: U+0000 cannot be given to a shell" if command and "\0" in command else None
+
+
+def _spec(row: Fields, extras: dict[str, Any]) -> JobSpec:
+    return JobSpec(
+        name=row["name"] or "",
+        schedule=row["schedule"],
+        command=row["command"] or "",
+        routing_key=row["routing_key"] or DEFAULT_KEY,
+        timezone=row["timezone"],
+        dst=row["dst"] or "cron",
+        enabled=bool(row["enabled"]),
+        **extras,
+    )
+
+
+def job_columns(spec: JobSpec) -> dict[str, object]:
+    """The columns that hold a definition, with its fingerprint."""
+    definition = spec.definition()
+    extras = {name: definition[name] for name in EXTRAS if name in definition}
+    schedule = spec.parsed_schedule()
+    period = schedule.fixed_period() if schedule else None
+    # The column is a DATETIME: a period beyond its years is left to `schedule` alone.
+    fits = period is not None and period < timedelta(days=365 * 100)
+    columns: dict[str, object] = {
+        "name": spec.name,
+        "schedule": spec.schedule,
+        "interval": EPOCH + period if period is not None and fits else None,
+        "timezone": spec.timezone,
+        "dst": None if spec.dst == "cron" else spec.dst,
+        "enabled": spec.enabled,
+        "command": spec.command,
+        "routing_key": spec.routing_key,
+        "definition": json.dumps(extras, sort_keys=True) if extras else None,
+    }
+    return columns | {"definition_hash": fingerprint(columns)}
+
+
+def fingerprint(row: Fields) -> str:
+    """Of the columns that a person may change by hand; `next_run` and `run_now` are orders, not these."""
+    interval = row["interval"]
+    parts = (
+        row["name"],
+        row["schedule"],
+        None if interval is None else str(interval - EPOCH),
+        row["timezone"],
+        row["dst"],
+        str(bool(row["enabled"])),
+        row["command"],
+        row["routing_key"],
+        row["definition"],
+    )
+    return hashlib.sha256("\x1f".join(p if p is not None else "\x00" for p in parts).encode()).hexdigest()
+
+
+def document(record_spec: JobSpec, interval: timedelta | None) -> str:
+    """A revision's text: the whole definition as JSON."""
+    content = record_spec.definition()
+    if record_spec.schedule is None and interval is not None:
+        content["interval_s"] = interval.total_seconds()
+    return json.dumps(content, sort_keys=True, ensure_ascii=False)

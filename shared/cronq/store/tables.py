@@ -1,0 +1,256 @@
+"""Every table and column, as the migrations leave them.
+
+`categories`, `jobs` and `events` are the ancestor's, with our columns added; rows written into them
+by hand must keep working. All instants are UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeDecorator
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime in Python, a naive UTC DATETIME in the database.
+
+    What is no instant reads as None: MariaDB lets people write a zero date, SQLite any text.
+    """
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def __init__(self, fsp: int = 6) -> None:
+        super().__init__()
+        self.fsp = fsp
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[datetime]:
+        if dialect.name == "mysql":
+            return dialect.type_descriptor(mysql.DATETIME(fsp=self.fsp or None))
+        return dialect.type_descriptor(sa.DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if isinstance(value, datetime) else None
+
+    def result_processor(
+        self, dialect: sa.Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None] | None:
+        read = super().result_processor(dialect, coltype)
+
+        def processed(value: Any) -> datetime | None:
+            try:
+                return read(value) if read and value is not None else None
+            except (ValueError, TypeError):
+                return None
+
+        return processed
+
+
+def ascii_char(length: int) -> sa.types.TypeEngine[str]:
+    """Ids and words of ours: compared byte by byte, one byte a character."""
+    return sa.CHAR(length).with_variant(mysql.CHAR(length, charset="ascii", collation="ascii_bin"), "mysql")
+
+
+def name_text(length: int) -> sa.types.TypeEngine[str]:
+    """Names that people choose, compared exactly (`Job` is not `job`)."""
+    return sa.CHAR(length).with_variant(
+        mysql.CHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+    )
+
+
+def free_text(length: int) -> sa.types.TypeEngine[str]:
+    return sa.String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+    )
+
+
+def long_text() -> sa.types.TypeEngine[str]:
+    return sa.Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+
+
+metadata = sa.MetaData()
+
+categories = sa.Table(
+    "categories",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", name_text(255)),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", name_text(255)),
+    sa.Column("interval", Instant(0)),  # 1970-01-01 + the period, as the ancestor wrote it
+    sa.Column("next_run", Instant(0)),
+    sa.Column("last_run_start", Instant(0)),
+    sa.Column("last_run_stop", Instant(0)),
+    sa.Column("last_run_status", sa.CHAR(32)),
+    sa.Column("current_status", sa.CHAR(32)),
+    sa.Column("routing_key", sa.CHAR(32)),
+    sa.Column("command", sa.Text),
+    sa.Column("run_now", sa.Integer),
+    sa.Column("locked_by", sa.CHAR(64)),
+    sa.Column("category_id", sa.Integer),
+    sa.Column("schedule", free_text(1024)),  # wins over `interval` when set
+    sa.Column("timezone", ascii_char(64)),
+    sa.Column("dst", ascii_char(8)),
+    sa.Column("enabled", sa.Boolean, nullable=False, server_default="1"),
+    sa.Column("removed_at", Instant()),
+    sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("definition", long_text()),  # JSON of what has no column of its own
+    sa.Column("definition_hash", ascii_char(64)),  # of the last revision: tells edits by hand
+    # In the past exactly when the job is due, NULL while it is disabled or removed (generated).
+    sa.Column("due_at", Instant(0), sa.Computed("NULL")),
+)
+
+job_revisions = sa.Table(
+    "job_revisions",
+    metadata,
+    sa.Column("job_id", sa.Integer, primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("at", Instant(), nullable=False),
+    sa.Column("origin", ascii_char(8), nullable=False),  # put, web, api, sql
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
+    sa.Column("provenance", long_text()),  # JSON: repo, ref, commit …
+    sa.Column("document", long_text(), nullable=False),  # JSON: the whole definition from then on
+    sa.Column("removed", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("next_run", Instant(0)),
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("run_id", ascii_char(32), primary_key=True),  # ascends with its time of making
+    sa.Column("job_id", sa.Integer, nullable=False),
+    sa.Column("kind", ascii_char(8), nullable=False),
+    sa.Column("scheduled_for", Instant(), nullable=False),
+    sa.Column("request", ascii_char(64), nullable=False, server_default=""),
+    sa.Column("triggered_by", ascii_char(16), nullable=False),
+    sa.Column("actor", free_text(255)),
+    sa.Column("state", ascii_char(16), nullable=False),
+    sa.Column("reason", free_text(255)),
+    sa.Column("attempt", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("routing_key", ascii_char(32), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("created_at", Instant(), nullable=False),
+    sa.Column("queued_at", Instant()),
+    sa.Column("publish_at", Instant()),  # when to (re)publish; NULL unless queued
+    sa.Column("publishes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("published_at", Instant()),
+    sa.Column("expires_at", Instant()),
+    sa.Column("claimed_at", Instant()),
+    sa.Column("runner", free_text(190)),
+    sa.Column("lineage", ascii_char(32)),
+    sa.Column("instance", ascii_char(32)),
+    sa.Column("lease_until", Instant()),  # NULL unless claimed or running
+    sa.Column("asked_at", Instant()),  # the reaper asked the runner about it
+    sa.Column("host", free_text(255)),
+    sa.Column("pid", sa.BigInteger),
+    sa.Column("started_at", Instant()),
+    sa.Column("finished_at", Instant()),
+    sa.Column("recorded_at", Instant()),
+    sa.Column("return_code", sa.Integer),
+    sa.Column("signal", sa.Integer),
+    sa.Column("duration_s", sa.Double),
+    sa.Column("recovered", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("cancel_requested_at", Instant()),
+    sa.Column("cancelled_by", free_text(255)),
+    sa.Column("output_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("revision", sa.Integer),
+    sa.Column("commit", free_text(64)),
+    sa.Column("last_scheduled_for", Instant()),  # a summary row: the last of `missed_count`
+    sa.Column("missed_count", sa.Integer),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.Integer),
+    sa.Column("datetime", Instant(0)),
+    sa.Column("run_id", sa.CHAR(32)),
+    sa.Column("type", sa.CHAR(32)),
+    sa.Column("host", sa.CHAR(255)),
+    sa.Column("return_code", sa.Integer),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("seq", sa.Integer),
+    sa.Column("payload", long_text()),
+)
+
+run_output = sa.Table(
+    "run_output",
+    metadata,
+    sa.Column("run_id", ascii_char(32), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("start", sa.BigInteger, primary_key=True),
+    sa.Column("data", sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql"), nullable=False),
+)
+
+runners = sa.Table(
+    "runners",
+    metadata,
+    sa.Column("name", free_text(190), primary_key=True),
+    sa.Column("lineage", ascii_char(32), nullable=False),
+    sa.Column("instance", ascii_char(32), nullable=False),
+    sa.Column("host", free_text(255), nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("version", free_text(64), nullable=False),
+    sa.Column("queues", long_text(), nullable=False),  # JSON list
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("running", sa.Integer, nullable=False),
+    sa.Column("draining", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("control_key", ascii_char(64), nullable=False),
+    sa.Column("started_at", Instant(), nullable=False),
+    sa.Column("heartbeat_at", Instant(), nullable=False),
+    sa.Column("clock_skew_s", sa.Double),
+)
+
+queues = sa.Table(
+    "queues",
+    metadata,
+    sa.Column("name", free_text(190), primary_key=True),
+    sa.Column("ready", sa.Integer, nullable=False),
+    sa.Column("consumers", sa.Integer, nullable=False),
+    sa.Column("measured_at", Instant(), nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", ascii_char(32), nullable=False),
+    sa.Column("subject", free_text(190), nullable=False),
+    sa.Column("message", free_text(1024), nullable=False),
+    sa.Column("since", Instant(), nullable=False),
+    sa.Column("seen_at", Instant(), nullable=False),
+    sa.Column("cleared_at", Instant()),
+    # '' while it is open, its id once cleared: one open alert for each (kind, subject).
+    sa.Column("closing", ascii_char(20), nullable=False, server_default=""),
+)
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column("key", free_text(190), primary_key=True),
+    sa.Column("fingerprint", ascii_char(64), nullable=False),
+    sa.Column("run_id", ascii_char(32), nullable=False),
+    sa.Column("created_at", Instant(), nullable=False),
+)
+
+facts = sa.Table(
+    "cronq_facts",
+    metadata,
+    sa.Column("name", ascii_char(64), primary_key=True),
+    sa.Column("value", free_text(255), nullable=False),
+    sa.Column("at", Instant(), nullable=False),
+)

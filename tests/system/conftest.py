@@ -1,0 +1,49 @@
+"""A stack for each test; what its processes logged and the ledger are shown when the test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import RabbitMQ
+from tests.stack import Broker, Stack
+
+_FAILED = pytest.StashKey[bool]()
+_TIMEOUT_S = 300  # several deadlines fit in
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_S))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
+@pytest.fixture
+def stack(
+    request: pytest.FixtureRequest, tmp_path: Path, mysql_url: str, amqp_url: str, rabbitmq: RabbitMQ
+) -> Iterator[Stack]:
+    """On the session's servers, with the tables made and no process running."""
+    made = Stack(tmp_path, database_url=mysql_url, broker=Broker(rabbitmq, amqp_url)).migrate()
+    yield from guarded(request, made)
+
+
+def guarded(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Stack]:
+    """The stack, ended whatever happens, after its story where the test failed."""
+    try:
+        yield stack
+    finally:
+        if request.node.stash.get(_FAILED, True):
+            print(stack.story())
+        stack.end()
