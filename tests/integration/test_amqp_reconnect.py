@@ -246,6 +246,7 @@ def test_a_bus_opened_before_its_broker_connects_later(broker: RabbitMQ, url: st
 
     broker.start()
 
+    wait_until(early.is_connected)
     early.declare(shared_queues())
     assert publish(early, b"1") == [Confirm.CONFIRMED]
     assert take_exactly(consumer, 1)[0].body == b"1"

@@ -35,31 +35,61 @@ def queued_counts(tx: Tx) -> dict[str, int]:
     """Unclaimed runs that were let out to each routing key (ix_runs_waiting)."""
     found = tx.execute(
         sa.select(runs.c.routing_key, sa.func.count())
-        .where(runs.c.state == State.QUEUED)
+        .where(runs.c.state == State.QUEUED, runs.c.release_at.is_(None))
         .group_by(runs.c.routing_key)
     )
     return dict(found.all())
 
 
 def waiting_keys(tx: Tx) -> list[str]:
-    """Routing keys that have runs not yet let out (ix_runs_waiting).
+    """Routing keys that have runs to let out, whose time has come (ix_runs_waiting).
 
     The minimum is there for the plan alone: with it MariaDB jumps from key to key in the index, and
     does not read every waiting run.
     """
     query = (
         sa.select(runs.c.routing_key, sa.func.min(runs.c.priority))
-        .where(runs.c.state == State.SCHEDULED)
-        .group_by(runs.c.state, runs.c.routing_key)
+        .where(runs.c.state == State.SCHEDULED, runs.c.release_at.is_(None))
+        .group_by(runs.c.state, runs.c.release_at, runs.c.routing_key)
     )
     return list(tx.execute(query).scalars())
+
+
+def ripen(tx: Tx, now: datetime, limit: int) -> int:
+    """Runs whose time has come stand in line from now on (ix_runs_waiting). Returns how many."""
+    found = tx.execute(
+        sa.select(runs.c.run_id)
+        .where(runs.c.state == State.SCHEDULED, runs.c.release_at <= now)
+        .order_by(runs.c.release_at)
+        .limit(limit)
+        .with_hint(runs, "FORCE INDEX (ix_runs_waiting)", "mysql")
+        .with_for_update(skip_locked=True)
+    ).scalars()
+    ripe = sorted(found)
+    if ripe:
+        tx.execute(
+            sa.update(runs)
+            .where(runs.c.run_id.in_(ripe), runs.c.state == State.SCHEDULED)
+            .values(release_at=None)
+        )
+    return len(ripe)
+
+
+def has_ripe(tx: Tx, now: datetime) -> bool:
+    """Whether there is anything to `ripen` (ix_runs_waiting)."""
+    query = sa.select(runs.c.run_id).where(runs.c.state == State.SCHEDULED, runs.c.release_at <= now).limit(1)
+    return tx.execute(query).first() is not None
 
 
 def release(tx: Tx, routing_key: str, limit: int, now: datetime) -> int:
     """Let out the first of the runs that wait for a key: by priority, then age. Returns how many."""
     found = tx.execute(
         sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
-        .where(runs.c.state == State.SCHEDULED, runs.c.routing_key == routing_key)
+        .where(
+            runs.c.state == State.SCHEDULED,
+            runs.c.release_at.is_(None),
+            runs.c.routing_key == routing_key,
+        )
         .order_by(runs.c.priority, runs.c.run_id)
         .limit(limit)
         .with_hint(runs, "FORCE INDEX (ix_runs_waiting)", "mysql")

@@ -171,35 +171,24 @@ def note_results(
 ) -> None:
     """The ancestor's columns on jobs, from starts (job, instant) and ends (job, instant, succeeded).
 
-    The latest of each counts, whatever the order in which they come. Of a start and an end in the same
-    second (the columns hold no less) the one that is told later is the later.
+    The latest of each counts, whatever the order in which they come and however often.
     """
-    starts, ends = list(starts), list(ends)
     touched = _note_starts(tx, starts) | _note_ends(tx, ends)
-    started = _latest(starts)
-    ended = _latest((job_id, at) for job_id, at, _ in ends)
-    restarted = {job_id for job_id, at in started.items() if job_id not in ended or at > ended[job_id]}
-    _note_status(tx, restarted, jobs.c.last_run_start >= jobs.c.last_run_stop)
-    _note_status(tx, touched - restarted, jobs.c.last_run_start > jobs.c.last_run_stop)
-
-
-def _latest(told: Iterable[tuple[int, datetime]]) -> dict[int, datetime]:
-    latest: dict[int, datetime] = {}
-    for job_id, at in told:
-        latest[job_id] = max(at, latest.get(job_id, at))
-    return latest
-
-
-def _note_status(tx: Tx, job_ids: set[int], is_later: sa.ColumnElement[bool]) -> None:
-    if job_ids:
-        is_under_way = jobs.c.last_run_stop.is_(None) | is_later
-        status = sa.case((is_under_way, "starting"), else_=jobs.c.last_run_status)
-        tx.execute(sa.update(jobs).where(jobs.c.id.in_(sorted(job_ids))).values(current_status=status))
+    is_under_way = jobs.c.last_run_stop.is_(None) | (jobs.c.last_run_start > jobs.c.last_run_stop)
+    if touched:
+        tx.execute(
+            sa.update(jobs)
+            .where(jobs.c.id.in_(sorted(touched)))
+            .values(current_status=sa.case((is_under_way, "starting"), else_=jobs.c.last_run_status))
+        )
 
 
 def _note_starts(tx: Tx, starts: Iterable[tuple[int, datetime]]) -> set[int]:
-    # The columns hold whole seconds; MySQL would round up, to after the end.
-    latest = _latest((job_id, at.replace(microsecond=0)) for job_id, at in starts)
+    latest: dict[int, datetime] = {}
+    for job_id, at in starts:
+        # The columns hold whole seconds; MySQL would round up, to after the end.
+        second = at.replace(microsecond=0)
+        latest[job_id] = max(second, latest.get(job_id, second))
     rows = [{"id": job_id, "last_run_start": at} for job_id, at in sorted(latest.items())]
     guard = "(t.last_run_start IS NULL OR t.last_run_start < v.last_run_start)"
     dialect.update_rows(tx, jobs, rows, keys=("id",), where=guard)

@@ -78,6 +78,7 @@ def new_row(
         "recorded_at": now if ended else None,
         "revision": revision,
         "recovered": 0,
+        "retries": 0,
         "output_bytes": 0,
         "last_scheduled_for": last_scheduled_for,
         "missed_count": missed_count,
@@ -89,14 +90,20 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
 
     Returns how many.
 
-    So an outage of the runners does not leave a copy per occurrence to run. Rows that a claim
-    holds at this moment are being claimed: they are passed over, not waited for.
+    So an outage of the runners does not leave a copy per occurrence to run. A retry is no such copy:
+    it makes up for a start that did not end well. Rows that a claim holds at this moment are being
+    claimed: they are passed over, not waited for.
     """
     if not job_ids:
         return 0
     found = tx.execute(
         sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
-        .where(runs.c.job_id.in_(sorted(job_ids)), runs.c.state.in_(WAITING), runs.c.kind == Kind.SLOT)
+        .where(
+            runs.c.job_id.in_(sorted(job_ids)),
+            runs.c.state.in_(WAITING),
+            runs.c.kind == Kind.SLOT,
+            runs.c.retries == 0,
+        )
         .order_by(runs.c.run_id)
         .with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")
         .with_for_update(skip_locked=True)
@@ -253,7 +260,12 @@ def late(tx: Tx, before: datetime) -> list[Late]:
     """Per routing key, runs made before an instant and not claimed yet (ix_runs_waiting, nothing else)."""
     found = tx.execute(
         sa.select(runs.c.routing_key, sa.func.count(), sa.func.min(runs.c.run_id))
-        .where(runs.c.state.in_(WAITING), runs.c.run_id < ids.before(before))
+        .where(
+            runs.c.state.in_(WAITING),
+            runs.c.release_at.is_(None),
+            runs.c.run_id < ids.before(before),
+            runs.c.retries == 0,  # the age of those says nothing
+        )
         .group_by(runs.c.routing_key)
     )
     return [Late(key, count, ids.made_at(run_id)) for key, count, run_id in found]

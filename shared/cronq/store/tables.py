@@ -170,6 +170,11 @@ runs = sa.Table(
     sa.Column("commit", free_text(64)),
     sa.Column("last_scheduled_for", Instant()),  # a summary row: the last of `missed_count`
     sa.Column("missed_count", sa.Integer),
+    sa.Column("release_at", Instant()),  # while scheduled: not to be let out before, NULL once it may be
+    sa.Column("retries", sa.Integer, nullable=False, server_default="0"),  # attempts after a failure or loss
+    sa.Column("needs_decision", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("decided_by", free_text(255)),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="1"),  # of the grant
 )
 
 events = sa.Table(
@@ -245,6 +250,19 @@ idempotency_keys = sa.Table(
     sa.Column("fingerprint", ascii_char(64), nullable=False),
     sa.Column("run_id", ascii_char(32), nullable=False),
     sa.Column("created_at", Instant(), nullable=False),
+)
+
+dead_letters = sa.Table(
+    "dead_letters",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("message_id", ascii_char(32), nullable=False),  # the same for copies of one message
+    sa.Column("queue", free_text(190), nullable=False),
+    sa.Column("reason", free_text(1024), nullable=False),
+    sa.Column("body", sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql"), nullable=False),
+    sa.Column("at", Instant(), nullable=False),
+    sa.Column("retry_requested_at", Instant()),
+    sa.Column("requested_by", free_text(255)),
 )
 
 facts = sa.Table(

@@ -83,11 +83,11 @@ class Runs:
 
         self._db.transact(work)
 
-    def finish(self, run_id: str, return_code: int = 0) -> None:
-        """Claim, start and end it."""
+    def finish(self, run_id: str, return_code: int = 0, **fields: object) -> None:
+        """Claim, start and end it; the fields are those of the end's event."""
         self.claim(run_id)
         self.tell(run_id, EventType.STARTING, pid=4411)
-        self.tell(run_id, EventType.FINISHED, return_code=return_code, run_time_s=1.5)
+        self.tell(run_id, EventType.FINISHED, return_code=return_code, run_time_s=1.5, **fields)
 
     def write(self, run_id: str, *chunks: tuple[int, bytes]) -> None:
         """Output of its first attempt: (offset, bytes)."""

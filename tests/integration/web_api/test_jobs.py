@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from cronq.domain.event import EventType
+from cronq.runtime.clock import utc_now
 from cronq.store import Store
 from tests.integration.web_api.support import Client, Runs, job, order, put_jobs
 
@@ -75,7 +76,7 @@ def test_a_runs_item_has_the_ancestors_keys_and_types(client: Client, ledger: Ru
 def test_the_status_of_a_run_is_failed_where_the_ancestor_said_finished(client: Client, ledger: Runs) -> None:
     put_jobs(client, job("a"))
     failed, running, waiting = order(client), order(client), order(client)
-    ledger.finish(failed, return_code=3)
+    ledger.finish(failed, return_code=3, finished_at=utc_now() - timedelta(seconds=2))
     ledger.claim(running)
     ledger.tell(running, EventType.STARTING)
 

@@ -21,14 +21,14 @@ UNROUTABLE_AGAIN = timedelta(seconds=2)
 def release_once(db: store.Store, window: int) -> int:
     """Let waiting runs out, up to the window of each key; returns how many."""
     with db.read() as tx:
-        keys = doorbells.waiting_keys(tx)
-    if not keys:
-        return 0
-    return db.transact(lambda tx: _release(tx, keys, window))
+        is_any = doorbells.has_ripe(tx, store.now(tx)) or doorbells.waiting_keys(tx)
+    return db.transact(lambda tx: _release(tx, window)) if is_any else 0
 
 
-def _release(tx: store.Tx, keys: Sequence[str], window: int) -> int:
+def _release(tx: store.Tx, window: int) -> int:
     now = store.now(tx)
+    doorbells.ripen(tx, now, BATCH)
+    keys = doorbells.waiting_keys(tx)
     queued = doorbells.queued_counts(tx)
     room = {key: min(window - queued.get(key, 0), BATCH) for key in keys}
     return sum(doorbells.release(tx, key, free, now) for key, free in room.items() if free > 0)

@@ -6,21 +6,16 @@ database the ancestor's tables are made first, so both end alike.
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
-from cronq.domain.errors import ConfigError
 from cronq.store.dialect import DUE_AT
+from cronq.store.migrations.steps import add, columns, create, index
 from cronq.store.tables import Instant, ascii_char, free_text, long_text
 
 revision = "0001"
 down_revision = None
-
-Indexes = dict[str, list[str]]
-TABLE: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 
 def upgrade() -> None:
@@ -42,40 +37,8 @@ def upgrade() -> None:
     _create_the_rest()
 
 
-def _create(name: str, *elements: sa.schema.SchemaItem, indexes: Indexes | None = None) -> None:
-    """A table, which may be there from an upgrade that broke off, with indexes."""
-    wanted = {e.name for e in elements if isinstance(e, sa.Column)}
-    found = _columns(name)
-    if not found:
-        op.create_table(name, *elements, **TABLE)
-    elif not wanted <= found:
-        raise ConfigError(
-            f"DATABASE_URL: the database has a table {name!r} that is not CronQ's; give CronQ one of its own"
-        )
-    for index, columns in (indexes or {}).items():
-        _index(index, name, columns)
-
-
-def _add(table: str, *columns: sa.Column[Any]) -> None:
-    found = _columns(table)
-    for column in columns:
-        if column.name not in found:
-            op.add_column(table, column)
-
-
-def _index(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
-    if name not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}:
-        op.create_index(name, table, columns, unique=unique)
-
-
-def _columns(table: str) -> set[str]:
-    """Empty when there is no such table."""
-    inspector = sa.inspect(op.get_bind())
-    return {c["name"] for c in inspector.get_columns(table)} if inspector.has_table(table) else set()
-
-
 def _create_categories() -> None:
-    _create(
+    create(
         "categories",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.CHAR(255)),
@@ -84,7 +47,7 @@ def _create_categories() -> None:
 
 
 def _create_jobs() -> None:
-    _create(
+    create(
         "jobs",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.CHAR(255)),
@@ -104,7 +67,7 @@ def _create_jobs() -> None:
 
 
 def _create_events() -> None:
-    _create(
+    create(
         "events",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("job_id", sa.Integer, sa.ForeignKey("jobs.id", name="events_job_id")),
@@ -137,11 +100,11 @@ def _is_converted(table: str) -> bool:
 
 
 def _extend_categories() -> None:
-    _add("categories", sa.Column("revision", sa.Integer, nullable=False, server_default="0"))
+    add("categories", sa.Column("revision", sa.Integer, nullable=False, server_default="0"))
 
 
 def _extend_jobs(dialect: str) -> None:
-    _add(
+    add(
         "jobs",
         sa.Column("schedule", free_text(1024)),
         sa.Column("timezone", ascii_char(64)),
@@ -152,27 +115,27 @@ def _extend_jobs(dialect: str) -> None:
         sa.Column("definition", long_text()),
         sa.Column("definition_hash", ascii_char(64)),
     )
-    if "due_at" not in _columns("jobs"):
+    if "due_at" not in columns("jobs"):
         op.execute(DUE_AT[dialect])
-    _index("ix_jobs_due", "jobs", ["due_at"])
+    index("ix_jobs_due", "jobs", ["due_at"])
     # Revision 0: written by hand, not seen yet.
-    _index("ix_jobs_revision", "jobs", ["revision"])
+    index("ix_jobs_revision", "jobs", ["revision"])
 
 
 def _extend_events() -> None:
-    _add(
+    add(
         "events",
         sa.Column("attempt", sa.Integer),
         sa.Column("seq", sa.Integer),
         sa.Column("payload", long_text()),
     )
     # NULLs never collide: the ancestor's rows, without attempt and seq, are outside of it.
-    _index("ux_events_seq", "events", ["run_id", "attempt", "seq"], unique=True)
-    _index("ix_events_job", "events", ["job_id", "id"])
+    index("ux_events_seq", "events", ["run_id", "attempt", "seq"], unique=True)
+    index("ix_events_job", "events", ["job_id", "id"])
 
 
 def _create_job_revisions() -> None:
-    _create(
+    create(
         "job_revisions",
         sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
@@ -188,7 +151,7 @@ def _create_job_revisions() -> None:
 
 def _create_runs() -> None:
     # No foreign key to jobs: its check would lock the job's row for every insert of a run.
-    _create(
+    create(
         "runs",
         sa.Column("run_id", ascii_char(32), primary_key=True),
         sa.Column("job_id", sa.Integer, nullable=False),
@@ -243,7 +206,7 @@ def _create_runs() -> None:
 
 
 def _create_run_output() -> None:
-    _create(
+    create(
         "run_output",
         sa.Column("run_id", ascii_char(32), primary_key=True),
         sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
@@ -253,7 +216,7 @@ def _create_run_output() -> None:
 
 
 def _create_runners() -> None:
-    _create(
+    create(
         "runners",
         sa.Column("name", free_text(190), primary_key=True),
         sa.Column("lineage", ascii_char(32), nullable=False),
@@ -276,7 +239,7 @@ def _create_runners() -> None:
 
 
 def _create_alerts() -> None:
-    _create(
+    create(
         "alerts",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("kind", ascii_char(32), nullable=False),
@@ -294,14 +257,14 @@ def _create_alerts() -> None:
 
 
 def _create_the_rest() -> None:
-    _create(
+    create(
         "queues",
         sa.Column("name", free_text(190), primary_key=True),
         sa.Column("ready", sa.Integer, nullable=False),
         sa.Column("consumers", sa.Integer, nullable=False),
         sa.Column("measured_at", Instant(), nullable=False),
     )
-    _create(
+    create(
         "idempotency_keys",
         sa.Column("key", free_text(190), primary_key=True),
         sa.Column("fingerprint", ascii_char(64), nullable=False),
@@ -311,7 +274,7 @@ def _create_the_rest() -> None:
             "ix_idempotency_created": ["created_at"],
         },
     )
-    _create(
+    create(
         "cronq_facts",
         sa.Column("name", ascii_char(64), primary_key=True),
         sa.Column("value", free_text(255), nullable=False),
