@@ -8,7 +8,7 @@ FAST := -m "not servers and not browser and not system"
 export PATH := $(PATH):/usr/sbin:/sbin
 
 .NOTPARALLEL:
-.PHONY: help demo demo-reset check test bench coverage constraints lint setup-demo setup-check setup-test
+.PHONY: help demo demo-reset check test soak bench coverage constraints lint setup-demo setup-check setup-test
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,16 +21,20 @@ demo-reset: ## forget what the demo recorded
 	rm -rf .demo
 
 check: setup-check lint ## format, lint, types, layers and the fast tests
-	$(PYTEST) $(FAST) tests/unit tests/contract
+	$(PYTEST) $(FAST) tests/unit tests/contract tests/model
 
 # With CI set a server that is missing is an error and no reason to skip, and Hypothesis draws the same cases each time.
 test: export CI := true
-# The parts that kill processes and watch clocks run alone, the others on two cores.
+# The parts that kill processes and watch clocks come after those that need all of a core.
 test: setup-test lint ## check, and every other test, on a private MariaDB and RabbitMQ and in Chromium
 	@status=0; \
-	$(PYTEST) -n 2 tests/unit tests/contract tests/integration || status=$$?; \
-	$(PYTEST) tests/system tests/browser || status=$$?; \
+	$(PYTEST) -n 2 tests/unit tests/contract tests/model tests/integration || status=$$?; \
+	$(PYTEST) -n 2 tests/system tests/browser || status=$$?; \
 	exit $$status
+
+MINUTES := 10
+soak: setup-test ## random faults for MINUTES; what came of it goes to docs/reliability.md
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --report docs/reliability.md $(ARGS)
 
 bench: setup-test ## how fast, as one JSON object
 	@$(BIN)/python -m tests.bench

@@ -53,6 +53,10 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
         self._log_from = 0
 
+    def set_env(self, **more: str) -> None:
+        """For its next start."""
+        self._env |= more
+
     @property
     def pid(self) -> int:
         assert self._popen is not None

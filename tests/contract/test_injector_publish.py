@@ -420,13 +420,15 @@ def test_a_step_tells_that_it_was_made(db: store.Store, injector: Injector, cloc
 
     with db.read() as tx:
         assert facts.get(tx, facts.INJECTOR) == ("host.1", clock.now)
-    assert injector.is_ready() == {"broker": None, "database": None}
+    assert injector.is_ready() == {"broker": None, "database": None, "epoch": None}
 
 
 def test_before_the_first_step_it_is_not_ready(injector: Injector, moody: Moody) -> None:
     moody.connected = False
 
-    assert all(injector.is_ready().values())
+    found = injector.is_ready()
+    assert found["broker"]
+    assert found["database"]
 
 
 def test_a_store_that_is_away_is_told_to_the_loop(

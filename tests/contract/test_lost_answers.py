@@ -81,7 +81,7 @@ def test_a_boot_answers_a_question_that_was_lost_with_the_process(
         leases.ask_expired(tx, EXPIRED, EXPIRED + 30 * SECOND, 10)
         leases.boot(tx, boot(NEXT, known=[(made, 1)]), EXPIRED + 29 * SECOND, EXPIRED + MINUTE)
 
-        assert leases.lose_unanswered(tx, EXPIRED + 40 * SECOND, 10) == []
+        assert leases.lose_unanswered(tx, EXPIRED + 40 * SECOND, 10).lost == []
 
 
 def test_a_boot_that_comes_late_says_nothing_of_a_later_process(

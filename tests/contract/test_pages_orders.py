@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from cronq import store
-from cronq.store import runs
+from cronq.store import leases, runs
 from tests.browser.samples import spec
 from tests.browser.visitor import Visitor, links, text_of
 
@@ -135,3 +136,56 @@ def test_cancel_of_an_ended_run_changes_nothing(visitor: Visitor) -> None:
 def test_an_unknown_run_is_not_cancelled(visitor: Visitor, run_id: str) -> None:
     visitor.samples.job()
     visitor.order(f"/run/{run_id}/cancel", status=404)
+
+
+def held_run(visitor: Visitor) -> str:
+    """A run whose runner fell silent, of a job that asks for a person."""
+    run_id = visitor.samples.running(visitor.samples.job(guarantee="hold"))
+    with visitor.samples.db.begin() as tx:
+        late = visitor.samples.now() + timedelta(hours=1)
+        leases.ask_expired(tx, late, late, 10)
+        assert leases.lose_unanswered(tx, late + timedelta(seconds=1), 10).held == [run_id]
+    return run_id
+
+
+@pytest.mark.parametrize("decision", ["succeeded", "failed"])
+def test_a_person_says_what_became_of_a_held_run(visitor: Visitor, decision: str) -> None:
+    run_id = held_run(visitor)
+    before = visitor.read(f"/run/{run_id}")
+    assert "a person to decide" in text_of(before)
+    assert before.count('name="decision"') == 3
+
+    back = visitor.order(f"/run/{run_id}/decide", on=f"/run/{run_id}", decision=decision)
+
+    html = visitor.read(back.location)
+    assert visitor.samples.state_of(run_id) == decision
+    assert f"Decided: it {decision}." in text_of(html)
+    assert 'name="decision"' not in html
+    assert "Decided by" in html
+
+
+def test_a_held_run_is_run_again(visitor: Visitor) -> None:
+    run_id = held_run(visitor)
+
+    back = visitor.order(f"/run/{run_id}/decide", on=f"/run/{run_id}", decision="rerun")
+
+    assert back.location != f"/run/{run_id}"
+    assert "rerun" in text_of(visitor.read(back.location))
+
+
+def test_a_decision_that_is_none_or_nobodys_is_refused(visitor: Visitor) -> None:
+    run_id = held_run(visitor)
+    visitor.order(f"/run/{run_id}/decide", on=f"/run/{run_id}", status=404, decision="maybe")
+    visitor.order(f"/run/{run_id}/decide", on=f"/run/{run_id}", status=404)
+    visitor.order(f"/run/{'0' * 32}/decide", on=f"/run/{run_id}", status=404, decision="rerun")
+    assert visitor.samples.state_of(run_id) == "lost"
+
+
+def test_a_run_that_waits_for_its_next_attempt_says_so(visitor: Visitor) -> None:
+    job_id = visitor.samples.job(max_attempts=3)
+    run_id = visitor.samples.ended(job_id, return_code=7)
+    html = visitor.read(f"/run/{run_id}")
+    assert "attempt 1 failed with code 7" in text_of(html)
+    assert "The next attempt begins" in text_of(html)
+    assert f"/api/runs/{run_id}/output?attempt=1" in links(html)
+    assert "up to 3 attempts" in text_of(visitor.read(f"/job/{job_id}"))

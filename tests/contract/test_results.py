@@ -20,6 +20,7 @@ from cronq.domain.errors import Unavailable
 from cronq.domain.event import Canary, EventType, OutputChunk
 from cronq.domain.run import State
 from cronq.results.batch import Batch
+from cronq.results.letters import DeadLetters
 from cronq.results.service import Results
 from cronq.store import facts, leases, outcomes
 from tests.factories import (
@@ -128,6 +129,7 @@ def results(
     db: store.Store, moody: Moody, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Results]:
     monkeypatch.setattr(service, "WAIT_S", 0.01)
+    monkeypatch.setattr(DeadLetters, "start", lambda _: None)  # they stay in their queue, for Post.dead
     made = Results(replace(make_settings(), lease_s=LEASE.total_seconds()), db, cast(Bus, moody))
     yield made
     made.close()

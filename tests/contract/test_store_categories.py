@@ -117,7 +117,8 @@ def test_a_change_that_is_not_of_the_schedule_keeps_the_next_run(
 
     assert done.plan.updated == {"job": ("command", "timeout")}
     assert (job_named(db).next_run, job_named(db).spec.command) == (next_run, "false")
-    assert [r["next_run"] for r in revisions_of(db, job_named(db).id)] == [NEXT_MINUTE, next_run]
+    told = [(r["origin"], r["next_run"]) for r in revisions_of(db, job_named(db).id)]
+    assert told == [("put", NEXT_MINUTE), ("sql", next_run), ("put", next_run)]
 
 
 def test_run_now_survives_a_change(db: store.Store) -> None:
@@ -145,7 +146,24 @@ def test_another_schedule_does_not_eat_a_run_that_is_due(db: store.Store) -> Non
 
     put(db, definition(schedule="0 3 * * *"), now=NEXT_MINUTE + SECOND)
 
-    assert job_named(db).next_run == NEXT_MINUTE
+    assert job_named(db).next_run == NOON + 15 * HOUR
+    [run] = runs_of(db)
+    assert (run["state"], run["scheduled_for"], run["triggered_by"]) == ("scheduled", NEXT_MINUTE, "schedule")
+
+
+def test_another_schedule_accounts_for_all_that_was_due_by_the_old_one(db: store.Store) -> None:
+    put(db, definition())
+    execute(db, "UPDATE jobs SET run_now = 1")
+
+    put(db, definition(schedule="0 3 * * *"), now=NOON + 4 * MINUTE + SECOND)
+
+    assert [(r["scheduled_for"], r["state"], r["reason"]) for r in runs_of(db)] == [
+        (NOON + 1 * MINUTE, "missed", "misfire"),
+        (NOON + 2 * MINUTE, "missed", "misfire"),
+        (NOON + 3 * MINUTE, "missed", "misfire"),
+        (NOON + 4 * MINUTE, "scheduled", None),
+    ]
+    assert job_named(db).run_now, "a wish is kept"
 
 
 def test_revisions_count_every_edit(db: store.Store) -> None:

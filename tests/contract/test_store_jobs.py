@@ -19,6 +19,7 @@ from tests.factories import (
     definition,
     execute,
     insert_job,
+    job_named,
     job_of,
     put,
     revisions_of,
@@ -260,15 +261,40 @@ def test_an_edit_by_hand_is_noticed_and_written_down_once(
     assert job_of(db, job_id).revision == 2
 
 
-@pytest.mark.parametrize("column", ["next_run", "run_now", "locked_by", "last_run_status"])
+@pytest.mark.parametrize("column", ["run_now", "locked_by", "last_run_status"])
 def test_an_order_or_a_result_is_no_edit(db: store.Store, column: str) -> None:
     put(db, definition())
     [row] = select(db, "SELECT id FROM jobs")
 
-    value: object = {"next_run": "2026-11-21 12:30:00", "run_now": 1}.get(column, "x")
+    value: object = {"run_now": 1}.get(column, "x")
     execute(db, f"UPDATE jobs SET {column} = :v", v=value)
 
     assert not job_of(db, row["id"]).is_changed_by_hand()
+
+
+def test_a_next_run_by_hand_is_an_edit_that_tells_where_the_job_stood(db: store.Store) -> None:
+    put(db, definition())
+    execute(db, "UPDATE jobs SET next_run = '2026-11-21 12:30:00'")
+
+    moved = job_named(db)
+    assert moved.is_changed_by_hand()
+    with db.begin() as tx:
+        jobs.record_hand_changes(tx, [moved], NOON + SECOND)
+
+    assert not job_named(db).is_changed_by_hand()
+    told = [(r["origin"], r["next_run"], r["replaced_run"]) for r in revisions_of(db, moved.id)]
+    assert told == [("put", NOON + MINUTE, None), ("sql", NOON + 30 * MINUTE, NOON + MINUTE)]
+
+
+def test_a_removal_by_hand_is_an_edit_once(db: store.Store) -> None:
+    put(db, definition())
+    execute(db, "UPDATE jobs SET removed_at = '2026-11-21 12:30:00'")
+
+    for _ in range(2):
+        put(db, definition("other"))
+
+    told = [(r["origin"], bool(r["removed"])) for r in revisions_of(db, job_named(db).id)]
+    assert told == [("put", False), ("sql", True)]
 
 
 def test_revisions_are_read_newest_first(db: store.Store) -> None:

@@ -65,7 +65,7 @@ def ask(db: store.Store, now: datetime, limit: int = 100) -> list[Question]:
 
 def lose(db: store.Store, now: datetime, limit: int = 100) -> list[str]:
     with db.begin() as tx:
-        return leases.lose_unanswered(tx, now, limit)
+        return leases.lose_unanswered(tx, now, limit).lost
 
 
 def runner_of(db: store.Store, owner: Owner = OURS) -> dict[str, Any]:

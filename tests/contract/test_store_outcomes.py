@@ -326,7 +326,7 @@ def test_the_proof_of_no_start_queues_the_next_attempt_at_once(
     assert facts(db, made, "publish_at", "publishes", "queued_at") == (END, 0, END)
     assert facts(db, made, "runner", "lineage", "instance", "claimed_at") == (None,) * 4
     assert facts(db, made, "lease_until", "asked_at", "recorded_at", "started_at", "host") == (None,) * 5
-    assert applied.found_again == ([made] if lost else [])
+    assert applied.losses.found_again == ([made] if lost else [])
 
 
 @pytest.mark.parametrize("state", ["running", "succeeded", "failed"])
@@ -377,7 +377,7 @@ def lose(db: store.Store, made: str) -> None:
     late = NOON + HOUR
     with db.begin() as tx:
         leases.ask_expired(tx, late, late, 100)
-        assert made in leases.lose_unanswered(tx, late + SECOND, 100)
+        assert made in leases.lose_unanswered(tx, late + SECOND, 100).lost
 
 
 def test_an_interrupted_run_is_lost(db: store.Store, job_id: int) -> None:
@@ -391,7 +391,7 @@ def test_an_interrupted_run_is_lost(db: store.Store, job_id: int) -> None:
         END,
         None,
     )
-    assert applied.lost == [made]
+    assert applied.losses.lost == [made]
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -405,7 +405,7 @@ def test_a_lost_run_that_turns_out_to_have_ended_is_corrected(
     applied = tell(db, finished(made, code), now=END)
 
     assert facts(db, made, "state", "recovered", "return_code") == (("succeeded", "failed")[code], True, code)
-    assert applied.found_again == [made]
+    assert applied.losses.found_again == [made]
 
 
 def test_an_interrupted_run_that_turns_out_to_have_ended_is_corrected(db: store.Store, job_id: int) -> None:

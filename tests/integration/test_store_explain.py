@@ -12,7 +12,19 @@ from sqlalchemy import event
 from cronq import store
 from cronq.domain.event import EventType
 from cronq.domain.run import State
-from cronq.store import alerts, claims, doorbells, jobs, leases, migrate, open_store, outcomes, requests, runs
+from cronq.store import (
+    alerts,
+    claims,
+    dead_letters,
+    doorbells,
+    jobs,
+    leases,
+    migrate,
+    open_store,
+    outcomes,
+    requests,
+    runs,
+)
 from tests.factories import (
     LEASE,
     NOON,
@@ -59,6 +71,9 @@ FILL = (
         SELECT CONCAT('key ', seq), '', '', '2026-11-21 12:00:00' + INTERVAL seq SECOND FROM seq_1_to_2000""",
     """INSERT INTO job_revisions (job_id, revision, at, origin, document)
         SELECT id, 1, NOW(6), 'put', '{}' FROM jobs""",
+    """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
+        SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
+          IF(seq % 20 = 0, '2026-11-21 11:00:00', NULL) FROM seq_1_to_4000""",
 )
 
 
@@ -73,6 +88,9 @@ CROWD = (
           IF(n % 4 = 0, '2026-11-21 11:00:00', NULL), IF(n % 4 > 1, '2026-11-21 11:00:00', NULL),
           IF(n % 4 > 2, '2026-11-21 11:00:00', NULL), 'host/1'
         FROM (SELECT CAST(seq AS SIGNED) AS n FROM seq_1_to_3000) AS numbers""",
+    """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
+        SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
+          IF(seq % 20, '2026-11-21 11:00:00', NULL) FROM seq_1_to_3000""",
 )
 
 
@@ -93,7 +111,7 @@ def filled(mariadb: MariaDB, statements: Sequence[str]) -> Iterator[store.Store]
 def db(mariadb: MariaDB) -> Iterator[store.Store]:
     """Little is wanted among much."""
     with filled(mariadb, FILL) as made:
-        tables = ("jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions")
+        tables = ("jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions", "dead_letters")
         select(made, f"ANALYZE TABLE {', '.join(tables)} PERSISTENT FOR ALL")
         yield made
 
@@ -103,7 +121,7 @@ def crowded(mariadb: MariaDB, request: pytest.FixtureRequest) -> Iterator[store.
     """All is wanted, whatever the statistics say."""
     with filled(mariadb, CROWD) as made:
         if request.param == "analyzed":
-            select(made, "ANALYZE TABLE jobs, runs PERSISTENT FOR ALL")
+            select(made, "ANALYZE TABLE jobs, runs, dead_letters PERSISTENT FOR ALL")
         yield made
 
 
@@ -154,6 +172,11 @@ CLAIMING: Polling = {
         "ix_runs_publish",
     ),
     "leases that ran out": (lambda tx: leases.ask_expired(tx, NOON, NOON, LIMIT), "runs", "ix_runs_lease"),
+    "letters to send": (
+        lambda tx: dead_letters.lease_wanted(tx, NOON, NOON + SECOND, LIMIT),
+        "dead_letters",
+        "ix_dead_letters_retry",
+    ),
     "unanswered": (lambda tx: leases.lose_unanswered(tx, NOON, LIMIT), "runs", "ix_runs_lease"),
 }
 READING: Polling = {
@@ -168,6 +191,12 @@ READING: Polling = {
     "revisions": (lambda tx: jobs.revisions(tx, 7), "job_revisions", "PRIMARY"),
     "supersede": (lambda tx: runs.supersede(tx, [7, 8, 9], NOON), "runs", "ix_runs_job_state"),
     "cancel": (lambda tx: runs.cancel_waiting(tx, [7], "why", NOON), "runs", "ix_runs_job_state"),
+    "newest letters": (dead_letters.listed, "dead_letters", "PRIMARY"),
+    "letters of a queue": (
+        lambda tx: dead_letters.listed(tx, queue="queue 7"),
+        "dead_letters",
+        "ix_dead_letters_queue",
+    ),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }

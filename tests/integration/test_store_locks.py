@@ -393,7 +393,7 @@ def test_a_heartbeat_and_the_reaper_agree(db: store.Store) -> None:
             return 0
 
         def reap() -> int:
-            return len(db.transact(lambda tx: leases.lose_unanswered(tx, late + SECOND, 100)))
+            return len(db.transact(lambda tx: leases.lose_unanswered(tx, late + SECOND, 100)).lost)
 
         lost = sum(at_once([beat, reap]))
 

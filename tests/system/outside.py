@@ -147,10 +147,11 @@ class Broker:
         ready, unacked = re.findall(r"\d+", said)
         return int(ready), int(unacked)
 
-    def declare(self, queue: str, key: str) -> None:
-        """A queue of somebody else's, bound to the exchange that is there."""
+    def declare(self, queue: str, key: str, arguments: Mapping[str, object] | None = None) -> None:
+        """A queue of somebody else's, bound to the exchange, which is made if it is not there."""
         with self._channel() as channel:
-            channel.queue_declare(queue, durable=True)
+            channel.exchange_declare("cronq", "direct", durable=True)
+            channel.queue_declare(queue, durable=True, arguments=arguments)
             channel.queue_bind(queue, "cronq", key)
 
     def publish(self, key: str, *bodies: bytes) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle, islice
+from typing import Any
 
 import pytest
 
@@ -60,18 +61,31 @@ def test_each_garbage_message_ends_in_the_dead_letters_once(stack: Stack) -> Non
     stack.database.run_now()
 
     wait_until("the runs are done all the same", lambda: stack.database.states() == {"succeeded": 20})
-    wait_until("all garbage is set aside", lambda: stack.broker.counts("cronq_dead") == (3 * EACH, 0))
-    for queue in ("cronq_jobs", "cronq_results", "cronq_claims"):
+    set_aside = "SELECT COUNT(*) FROM dead_letters"
+    wait_until("all garbage is set aside", lambda: stack.database.value(set_aside) == 3 * EACH)
+    for queue in ("cronq_jobs", "cronq_results", "cronq_claims", "cronq_dead"):
         wait_until(f"{queue} is empty", lambda q=queue: stack.broker.counts(q) == (0, 0))  # type: ignore[misc]
-    dead = stack.broker.take_all("cronq_dead")
-    assert Counter(body for _, body in dead) == Counter(bodies * 3)
-    assert all(headers.get("x-reason") for headers, _ in dead)
-    assert Counter(headers.get("x-queue") for headers, _ in dead) == {
+    dead = letters(stack)
+    assert Counter(body for _, _, body in dead) == Counter(bodies * 3)
+    assert all(reason for _, reason, _ in dead)
+    assert Counter(queue for queue, _, _ in dead) == {
         "cronq_jobs": EACH,
         "cronq_results": EACH,
         "cronq_claims": EACH,
     }
+    kinds = "SELECT subject, message FROM alerts WHERE kind = 'dead_letter' AND closing = ''"
+    assert {str(subject): str(text).split()[0] for subject, text in stack.database.rows(kinds)} == {
+        "cronq_jobs": str(EACH),
+        "cronq_results": str(EACH),
+        "cronq_claims": str(EACH),
+    }
     assert len(traces) == 20
+
+
+def letters(stack: Stack) -> list[tuple[str, str, bytes]]:
+    """What was set aside: (queue, reason, body)."""
+    found: list[Any] = stack.database.rows("SELECT queue, reason, body FROM dead_letters")
+    return [(queue, reason, bytes(body)) for queue, reason, body in found]
 
 
 def odd_events(job_id: int, run_id: str) -> Iterator[dict[str, object]]:
@@ -159,8 +173,7 @@ def test_messages_of_the_right_form_with_impossible_values_stop_nobody(stack: St
     wait_until("others run", lambda: stack.database.states()["succeeded"] == 6)
     assert len(traces) == 6
     assert results.is_running
-    dead = stack.broker.take_all("cronq_dead")
-    assert all(headers.get("x-reason") for headers, _ in dead)
+    assert all(reason for _, reason, _ in letters(stack))
     canary = "SELECT COUNT(*) FROM cronq_facts WHERE name = 'canary_sent' AND at > NOW() + INTERVAL 1 MINUTE"
     assert stack.database.value(canary) == 0, "a forged canary would silence the watch for ever"
 
@@ -178,7 +191,7 @@ def test_a_forged_job_message_is_not_executed(stack: Stack) -> None:
     wait_until("it is gone", lambda: stack.broker.counts("cronq_jobs") == (0, 0))
     stack.database.run_now()
     wait_until("others run", lambda: stack.database.states() == {"succeeded": 1})
-    assert (len(forged), stack.broker.counts("cronq_dead")) == (0, (0, 0))
+    assert (len(forged), letters(stack), stack.broker.counts("cronq_dead")) == (0, [], (0, 0))
 
 
 def test_the_command_of_a_message_is_not_the_one_that_is_executed(stack: Stack) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "RUNNER_PREFIX",
     "is_reserved",
     "job_queue",
+    "key_for_queue",
     "named_queue",
     "queue_for_key",
     "runner_queue",
@@ -38,6 +39,15 @@ _JOBS_KEYS = (DEFAULT_KEY, JOBS_QUEUE)
 def queue_for_key(key: str) -> str:
     """The queue that jobs of routing key `key` wait in."""
     return JOBS_QUEUE if key in _JOBS_KEYS else f"{JOBS_QUEUE}.{key}"
+
+
+def key_for_queue(queue: str) -> str | None:
+    """The key that leads to this queue; None for that of dead letters, where nothing is sent back to."""
+    if queue in ("", DEAD_QUEUE):
+        return None
+    if queue == JOBS_QUEUE:
+        return DEFAULT_KEY
+    return queue.removeprefix(f"{JOBS_QUEUE}.")
 
 
 def job_queue(key: str) -> Queue:

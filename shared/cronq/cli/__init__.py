@@ -7,12 +7,16 @@ from typing import Any, NoReturn
 
 import click
 
+from cronq.cli.audit import audit_command
 from cronq.cli.child import child_command
 from cronq.cli.config import config_group
 from cronq.cli.database import db_group
+from cronq.cli.dead import dead_group
+from cronq.cli.decisions import accept_failover_command, decide_command, retry_command
 from cronq.cli.demo import seed_command
 from cronq.cli.doctor import doctor_command
 from cronq.cli.next import next_command
+from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
 from cronq.domain.errors import ConfigError, CronqError, Unavailable
@@ -27,11 +31,18 @@ def cronq() -> None:
     """A distributed cron: every due occurrence is accounted for, nothing runs twice."""
 
 
+cronq.add_command(accept_failover_command)
+cronq.add_command(audit_command)
+cronq.add_command(cancel_command)
 cronq.add_command(child_command)
 cronq.add_command(config_group)
 cronq.add_command(db_group)
+cronq.add_command(dead_group)
+cronq.add_command(decide_command)
 cronq.add_command(doctor_command)
 cronq.add_command(next_command)
+cronq.add_command(retry_command)
+cronq.add_command(runs_group)
 cronq.add_command(seed_command)
 cronq.add_command(up_command)
 add_services(cronq)
@@ -48,7 +59,7 @@ def main(command: click.Command = cronq, **extra: Any) -> None:
         raise SystemExit(INTERRUPTED) from None
     except click.ClickException as error:
         error.show()
-        raise SystemExit(USAGE) from None
+        raise SystemExit(USAGE if isinstance(error, click.UsageError) else error.exit_code) from None
     except ModuleNotFoundError as error:
         if error.name not in SERVER_EXTRA:
             raise

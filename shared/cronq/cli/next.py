@@ -7,29 +7,41 @@ from datetime import UTC, datetime
 
 import click
 
-from cronq.domain.schedule import parse
+from cronq.domain.schedule import DST_RULES, Schedule, needs_seed, parse
 from cronq.runtime.clock import utc_now
 
 
 @click.command("next")
 @click.argument("expression")
 @click.option("--tz", "timezone", help="IANA zone of the expression's wall time; default UTC.")
-@click.option("--dst", type=click.Choice(["cron", "skip", "both"]), default="cron", show_default=True)
+@click.option("--dst", type=click.Choice(DST_RULES), default="cron", show_default=True)
 @click.option("--after", help="RFC 3339 instant; only later ones are shown. Default: now.")
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=10, show_default=True)
+@click.option("--seed", default="", metavar="CATEGORY/NAME", help="The job for which H is worked out.")
 @click.option("-o", "output", type=click.Choice(["table", "json"]), default="table")
 def next_command(
-    expression: str, *, timezone: str | None, dst: str, after: str | None, count: int, output: str
+    expression: str, *, timezone: str | None, dst: str, after: str | None, count: int, seed: str, output: str
 ) -> None:
     """Show the next occurrences of EXPRESSION, in UTC."""
-    schedule = parse(expression, timezone=timezone, dst=dst)
-    at: datetime | None = _instant(after) if after else utc_now()
+    schedule = parse(expression, timezone=timezone, dst=dst, seed=seed)
+    if needs_seed(expression) and not seed:
+        click.echo("H is another value for each job: name the job with --seed CATEGORY/NAME", err=True)
+    found = _following(schedule, _instant(after) if after else utc_now(), count)
+    if output == "json":
+        click.echo(json.dumps(found))
+        return
+    click.echo(f"{expression}: {schedule.describe()}", err=True)
+    for instant in found:
+        click.echo(instant)
+
+
+def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
     found: list[str] = []
+    at = schedule.next_after(after)
     while at is not None and len(found) < count:
+        found.append(at.strftime("%Y-%m-%dT%H:%M:%SZ"))
         at = schedule.next_after(at)
-        if at is not None:
-            found.append(at.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    click.echo(json.dumps(found) if output == "json" else "\n".join(found))
+    return found
 
 
 def _instant(text: str) -> datetime:
@@ -37,4 +49,4 @@ def _instant(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is not an RFC 3339 instant, as 2026-01-31T12:00:00Z") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

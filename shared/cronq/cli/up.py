@@ -28,6 +28,7 @@ from cronq.cli.demo import seed
 from cronq.cli.services import module
 from cronq.cli.threads import ServiceThread
 from cronq.domain.errors import ConfigError
+from cronq.runtime import crash
 from cronq.runtime import log as logs
 from cronq.runtime.config import load
 from cronq.runtime.service import Stop
@@ -62,6 +63,7 @@ def up_command(host: str, port: int | None, state: Path | None, demo: bool) -> i
     level = "warning" if demo and "CRONQ_LOG_LEVEL" not in environ else settings.log_level
     settings = replace(settings, log_level=level)
     logs.configure(settings.log_level, settings.log_format, "up")
+    crash.arm(settings.crash_point)
     port = _chosen_port(host, port)
     up = _Up(settings, environ, host, port, demo=demo)
     try:

@@ -1,23 +1,28 @@
 """Five-field cron expressions with the meaning of Debian's cron, and the @aliases.
 
-Day-of-month and day-of-week: when one of them begins with `*` (also `*/5`) a day must match both,
-otherwise either. A job is wild when its minute or hour begins with `*`; wild jobs follow real time
-through every change of the clock, the others follow their DST rule (see timeline.py).
+Day-of-month and day-of-week: when one of them begins with `*` (also `*/5`) or is `?`, a day must match
+both, otherwise either. A job is wild when its minute or hour begins with `*` or `H/`; wild jobs follow
+real time through every change of the clock, the others follow their DST rule (see timeline.py).
+
+H stands for a value by the hash of a seed, drawn for each field on its own. Whether an expression with
+an H is valid never depends on the seed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from calendar import isleap, month_name
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import partial
 from itertools import pairwise
 
-from cronq.domain import timeline, zone
-from cronq.domain.cron_field import FIELDS, parse_field
+from cronq.domain import cron_words, timeline, zone
+from cronq.domain.cron_days import LENGTHS, WEEK, Calendar, Days, MonthShape, calendar
+from cronq.domain.cron_field import DAY_OF_MONTH, FIELDS, MONTH, Pick, Selection, is_hashed, parse_field
 from cronq.domain.duration import DAY_S
 from cronq.domain.recurrence import Schedule
 from cronq.domain.schedule_error import ScheduleError
@@ -31,62 +36,24 @@ ALIASES = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_ALIAS_HINTS = {
-    "@every": "write R/2026-01-01T00:00:00Z/PT5M for every five minutes",
-    "@at": "write R1/2026-01-31T12:00:00Z/P1D for a single time",
-    "@reboot": "many machines boot: run it from the service manager of each",
-}
-_WEEK = 7
+_NAMES = (*ALIASES, "@every", "@at")  # the last two are read elsewhere
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_EVERY_DAY = frozenset(range(1, 32))
-_EVERY_WEEKDAY = frozenset(range(_WEEK))
 _FEBRUARY = 2
 # 1970-01-01 was a Thursday, day 0; an eve is counted one day earlier.
 _EPOCH_EVE_WEEKDAY = 5
-_LENGTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-
-# (weekday of the 1st, Sunday being 0; number of days) of a month.
-MonthShape = tuple[int, int]
-Calendar = Mapping[MonthShape, tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Days:
-    """Which days of a month match: by number, by weekday (Sunday is 0), by both or by either."""
-
-    months: frozenset[int]
-    numbers: frozenset[int]
-    weekdays: frozenset[int]
-    needs_both: bool
-
-    def of_month(self, first_weekday: int, length: int) -> tuple[int, ...]:
-        """The matching days of a month of that shape, ascending."""
-        return tuple(
-            day for day in range(1, length + 1) if self._matches(day, (first_weekday + day - 1) % _WEEK)
-        )
-
-    def only_weekdays(self) -> frozenset[int] | None:
-        """The weekdays that say it all, or None when months or day numbers matter too."""
-        if len(self.months) < len(_LENGTHS):
-            return None
-        if self.numbers == _EVERY_DAY:
-            return self.weekdays if self.needs_both else _EVERY_WEEKDAY
-        is_every_day = self.weekdays == _EVERY_WEEKDAY and not self.needs_both
-        return _EVERY_WEEKDAY if is_every_day else None
-
-    def _matches(self, day: int, weekday: int) -> bool:
-        if self.needs_both:
-            return day in self.numbers and weekday in self.weekdays
-        return day in self.numbers or weekday in self.weekdays
 
 
 @dataclass(frozen=True)
 class Cron(Schedule):
-    """`times` are the seconds of a day at which it occurs, ascending; `calendar` is `days` worked out."""
+    """`times` are the seconds of a day at which it occurs, ascending; `calendar` is `days` worked out.
+
+    `seed` is '' where no field holds an H.
+    """
 
     text: str
     zone: tzinfo
     dst: str
+    seed: str
     days: Days = field(compare=False, repr=False)
     times: tuple[int, ...] = field(compare=False, repr=False)
     is_wild: bool = field(compare=False, repr=False)
@@ -96,8 +63,10 @@ class Cron(Schedule):
         weekdays = self.days.only_weekdays()
         if weekdays is None or not zone.is_fixed(self.zone):
             return None
-        week = [day * DAY_S + second for day in sorted(weekdays) for second in self.times]
-        periods = {later - earlier for earlier, later in pairwise([*week, week[0] + _WEEK * DAY_S])}
+        days = sorted(weekdays)
+        overnight = self.times[0] - self.times[-1]
+        periods = {later - earlier for earlier, later in pairwise(self.times)}
+        periods |= {(b - a) * DAY_S + overnight for a, b in pairwise([*days, days[0] + WEEK])}
         return timedelta(seconds=periods.pop()) if len(periods) == 1 else None
 
     def remarks(self, now: datetime) -> list[str]:
@@ -105,7 +74,10 @@ class Cron(Schedule):
             return []
         return ["day-of-month and day-of-week are both restricted: it occurs on days that match either"]
 
-    def _seconds_after(self, second: int) -> Iterator[int]:
+    def describe(self) -> str:
+        return f"{cron_words.describe(self.times, self.days)}, {self.zone}"
+
+    def seconds_after(self, second: int) -> Iterator[int]:
         rule = "real" if self.is_wild else self.dst
         return timeline.occurrences(self.zone, rule, second, self._walls)
 
@@ -132,21 +104,36 @@ class Cron(Schedule):
                         yield eve + number
 
 
-def parse(text: str, *, timezone: str | None, dst: str) -> Cron:
+def parse(text: str, *, timezone: str | None, dst: str, seed: str = "") -> Cron:
     """Reads five fields or an @alias, in wall time of `timezone`, else UTC; raises ScheduleError."""
     parts = _fields(text)
     home = zone.load(timezone) if timezone is not None else UTC
-    minutes, hours, numbers, months, weekdays = (
-        parse_field(*pair) for pair in zip(FIELDS, parts, strict=True)
-    )
-    minute, hour, number, _, weekday = (part.startswith("*") for part in parts)
-    days = Days(months, numbers, frozenset(day % _WEEK for day in weekdays), needs_both=number or weekday)
+    minutes, hours, *_ = selections = _selections(parts, [partial(_drawn, seed, f.name) for f in FIELDS])
+    days = _days(parts, selections)
     times = tuple(
-        at_hour * 3600 + at_minute * 60 for at_hour in sorted(hours) for at_minute in sorted(minutes)
+        hour * 3600 + minute * 60 for hour in sorted(hours.numbers) for minute in sorted(minutes.numbers)
     )
-    calendar = _calendar(days)
-    _refuse_never(days, calendar)
-    return Cron(text, home, dst, days, times, minute or hour, calendar)
+    _refuse_never(parts, days)
+    is_wild = any(part.startswith(("*", "H/", "h/")) for part in parts[:2])
+    kept = seed if is_hashed(text) else ""
+    return Cron(text, home, dst, kept, days, times, is_wild, calendar(days))
+
+
+def _selections(parts: Sequence[str], picks: Sequence[Pick]) -> list[Selection]:
+    return [parse_field(*each) for each in zip(FIELDS, parts, picks, strict=True)]
+
+
+def _days(parts: Sequence[str], selections: Sequence[Selection]) -> Days:
+    _, _, number, month, weekday = selections
+    weekday = weekday._replace(numbers=frozenset(day % WEEK for day in weekday.numbers))
+    needs_both = parts[2].startswith(("*", "?")) or parts[4].startswith(("*", "?"))
+    return Days(month.numbers, number, weekday, needs_both)
+
+
+def _drawn(seed: str, field_name: str, count: int) -> int:
+    """Evenly spread over range(count), whatever the seeds look like."""
+    digest = hashlib.sha256(f"{seed}\0{field_name}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) % count
 
 
 def _fields(text: str) -> list[str]:
@@ -154,8 +141,7 @@ def _fields(text: str) -> list[str]:
     if len(parts) == len(FIELDS):
         return parts
     extra = {6: "; seconds are not supported", 7: "; seconds and years are not supported"}.get(len(parts), "")
-    raise ScheduleError(
-        "invalid_schedule",
+    raise _invalid(
         f"a cron expression needs 5 fields, got {len(parts)}{extra}",
         "minute hour day-of-month month day-of-week, as 30 2 * * 1-5",
     )
@@ -167,32 +153,54 @@ def _expanded(text: str) -> str:
     name = text.split(maxsplit=1)[0].lower()
     if text.lower() in ALIASES:
         return ALIASES[name]
-    near = [] if name in _ALIAS_HINTS else get_close_matches(name, ALIASES, n=1)
-    hint = f"did you mean {near[0]}?" if near else _ALIAS_HINTS.get(name, "")
-    raise ScheduleError(
-        "invalid_schedule", f"{text[:40]} is not supported; the names are {', '.join(ALIASES)}", hint
-    )
+    if name == "@reboot":
+        raise _invalid(
+            "@reboot is refused: hosts come and go, and none of them owns a job",
+            "start it from the service manager of each host, as a systemd unit or cron's own @reboot",
+        )
+    near = get_close_matches(name, _NAMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else ""
+    raise _invalid(f"{text[:40]} is not supported; the names are {', '.join(_NAMES)}", hint)
 
 
-@lru_cache(maxsize=1024)
-def _calendar(days: Days) -> Calendar:
-    return {
-        (first, length): days.of_month(first, length) for first in range(_WEEK) for length in range(28, 32)
-    }
+def _refuse_never(parts: Sequence[str], days: Days) -> None:
+    for each in (days, *_other_draws(parts)):
+        if not each.can_occur():
+            names = ", ".join(month_name[month] for month in sorted(each.months))
+            has = "has" if len(each.months) == 1 else "have"
+            number = min(each.by_number.numbers, default=parts[2])
+            hint = "H may stand for any of its values" if is_hashed(f"{parts[2]} {parts[3]}") else ""
+            raise ScheduleError("never_fires", f"it never fires: {names} {has} no day {number}", hint)
 
 
-def _refuse_never(days: Days, calendar: Calendar) -> None:
-    if any(calendar[first, _LENGTHS[month - 1]] for month in days.months for first in range(_WEEK)):
+def _other_draws(parts: Sequence[str]) -> Iterator[Days]:
+    """The days under the seeds that leave the fewest: the last of each H, and any month."""
+    if not is_hashed(f"{parts[2]} {parts[3]}"):
         return
-    names = ", ".join(month_name[month] for month in sorted(days.months))
-    has = "has" if len(days.months) == 1 else "have"
-    raise ScheduleError("never_fires", f"it never fires: {names} {has} no day {min(days.numbers)}")
+    if len([item for item in parts[3].split(",") if is_hashed(item)]) > 1:
+        raise _invalid(f"field {MONTH.name}: only one H is allowed")
+    for number in range(len(LENGTHS) if is_hashed(parts[3]) else 1):
+        picks: list[Pick] = [partial(_nth_or_last, number) for _ in FIELDS]
+        picks[FIELDS.index(DAY_OF_MONTH)] = _last
+        yield _days(parts, _selections(parts, picks))
+
+
+def _nth_or_last(number: int, count: int) -> int:
+    return min(number, count - 1)
+
+
+def _last(count: int) -> int:
+    return count - 1
 
 
 def _months_from(year: int, month: int) -> Iterator[tuple[int, int, MonthShape]]:
     """(day number of the eve of the 1st, month, shape) from that month on, without end."""
     while True:
         eve = date(year, month, 1).toordinal() - _EPOCH_DAY - 1
-        length = _LENGTHS[month - 1] - (month == _FEBRUARY and not isleap(year))
-        yield eve, month, ((eve + _EPOCH_EVE_WEEKDAY) % _WEEK, length)
-        year, month = (year, month + 1) if month < len(_LENGTHS) else (year + 1, 1)
+        length = LENGTHS[month - 1] - (month == _FEBRUARY and not isleap(year))
+        yield eve, month, ((eve + _EPOCH_EVE_WEEKDAY) % WEEK, length)
+        year, month = (year, month + 1) if month < len(LENGTHS) else (year + 1, 1)
+
+
+def _invalid(message: str, hint: str = "") -> ScheduleError:
+    return ScheduleError("invalid_schedule", message, hint)

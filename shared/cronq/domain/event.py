@@ -34,6 +34,7 @@ SEQ = {
 }
 SEQ_SUPERSEDED = 100  # added to the place of an event that changed nothing
 SEQ_ENDED_HERE = 7  # missed, skipped, expired, cancelled or lost: decided by the database's side
+SEQ_DECIDED = 8  # by a person, about an attempt whose end nobody knew
 
 
 @dataclass(frozen=True)

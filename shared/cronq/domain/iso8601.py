@@ -1,9 +1,10 @@
-"""ISO 8601 repeating intervals: R[n]/start/period and R[n]/start/end.
+"""ISO 8601 repeating intervals: R[n]/start/period, R[n]/start/end and R[n]/period/end.
 
 Point k is start + k * period, multiplied from the anchor, so that Jan 31 + P1M gives Feb 28 and then
 Mar 31. Months are added first, then days, both on the wall clock of the schedule's zone; then the DST
 rule turns the wall time into instants; then hours, minutes and seconds are added as real time.
 Rn has n such points, the start included; one that the DST rule leaves out or doubles still counts as one.
+With a period and an end the points count back from the end, which is the last of them: k is 0, -1, -2, …
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cronq.domain.duration import DAY_S, Period, parse_period
 from cronq.domain.iso8601_start import parse_start
 from cronq.domain.recurrence import FIRST_YEAR, LAST_YEAR, SECOND, Schedule, at, epoch_second
 from cronq.domain.schedule_error import ScheduleError
+from cronq.domain.words import each_period
 
 MOST_REPEATS = 1_000_000
 SHORT_PERIOD_S = 10
@@ -32,7 +34,10 @@ _FORM = "write R[n]/start/period, as R/2026-01-01T00:00:00Z/PT1M"
 
 @dataclass(frozen=True)
 class Repeating(Schedule):
-    """`anchor` is the first occurrence, in seconds since the epoch; `wall` is its wall second in `zone`."""
+    """`anchor` is point 0 in seconds since the epoch, `wall` its wall second in `zone`.
+
+    The points are those from `lowest` to `highest`, None being no limit on that side.
+    """
 
     text: str
     zone: tzinfo
@@ -40,7 +45,8 @@ class Repeating(Schedule):
     anchor: int
     wall: int
     period: Period
-    repeats: int | None
+    lowest: int | None = 0
+    highest: int | None = None
     is_naive: bool = False
 
     def fixed_period(self) -> timedelta | None:
@@ -56,28 +62,46 @@ class Repeating(Schedule):
             *_exhausted(self, now),
         ]
 
+    def describe(self) -> str:
+        shown = f"{at(self.wall):%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f", {self.zone}"
+        step = f"every {each_period(self.period)}"
+        if self.text.startswith("@"):
+            return step
+        if self.lowest == self.highest:
+            return f"once at {shown}"
+        if self.lowest == 0:
+            times = "" if self.highest is None else f", {self.highest + 1} times"
+            return f"{step} from {shown}{times}"
+        times = "" if self.lowest is None else f", the last {1 - self.lowest} times"
+        return f"{step} until {shown}{times}"
+
     def last(self) -> int | None:
-        """The final occurrence in seconds since the epoch, None without a repeat count or beyond 2199."""
-        if self.repeats is None:
+        """The final occurrence in seconds since the epoch, None without one or beyond 2199."""
+        if self.highest is None:
             return None
-        for k in range(self.repeats - 1, max(self.repeats - _SLACK, 0) - 1, -1):
+        for k in range(self.highest, max(self.highest - _SLACK, self.lowest or 0) - 1, -1):
             if found := self._point(k):
                 return found[-1]
         return None
 
-    def _seconds_after(self, second: int) -> Iterator[int]:
-        first = max(second - self.anchor, 0) // self.period.mean_s
+    def seconds_after(self, second: int) -> Iterator[int]:
+        # Nothing occurs before 1970, however far back a period and an end would go.
+        second = max(second, -1)
+        first = (second - self.anchor) // self.period.mean_s
         if self.fixed_period() is None:
-            return self._calendar(second, max(first - _SLACK, 0))
-        return self._grid(first if second < self.anchor else first + 1)
+            return self._calendar(second, self._at_least(first - _SLACK))
+        return self._grid(self._at_least(first + 1))
+
+    def _at_least(self, k: int) -> int:
+        return k if self.lowest is None else max(k, self.lowest)
 
     def _grid(self, first: int) -> Iterator[int]:
         step = self.period.mean_s
-        end = _HORIZON if self.repeats is None else min(_HORIZON, self.anchor + (self.repeats - 1) * step)
+        end = _HORIZON if self.highest is None else min(_HORIZON, self.anchor + self.highest * step)
         return iter(range(self.anchor + first * step, end + 1, step))
 
     def _calendar(self, second: int, first: int) -> Iterator[int]:
-        for k in count(first) if self.repeats is None else range(first, self.repeats):
+        for k in count(first) if self.highest is None else range(first, self.highest + 1):
             found = self._point(k)
             if found is None:
                 return
@@ -105,22 +129,26 @@ class Repeating(Schedule):
 
 
 def parse(text: str, *, timezone: str | None, dst: str) -> Repeating:
-    """Reads R[n]/start/period; a start without offset is wall time in `timezone`, else UTC.
+    """Reads any of the three forms; a start or end without offset is wall time in `timezone`, else UTC.
 
     Raises ScheduleError.
     """
     repeat, start, last = _split(text)
+    counts_back = start.startswith("P")
     named = zone.load(timezone) if timezone is not None else None
-    moment = parse_start(start)
+    shown, name = (last, "end") if counts_back else (start, "start")
+    moment = parse_start(shown, name)
     home = named or moment.tzinfo or UTC
-    anchor, wall = _anchor(moment, start, home, dst)
-    period = _until(last, home, dst, anchor) if re.match(r"[0-9]{4}", last) else _period(last)
+    anchor, wall = _anchor(moment, f"{name} {shown}", home, dst)
+    has_end = not counts_back and re.match(r"[0-9]{4}", last)
+    period = _until(last, home, dst, anchor) if has_end else _period(start if counts_back else last)
     is_naive = moment.tzinfo is None and named is None
-    return Repeating(text, home, dst, anchor, wall, period, _repeats(repeat), is_naive)
+    limits = _limits(_repeats(repeat), counts_back=counts_back)
+    return Repeating(text, home, dst, anchor, wall, period, *limits, is_naive)
 
 
-def every(period: timedelta, anchor: datetime) -> Repeating:
-    """The grid anchor + k * period of real time, k from 0, without end.
+def every(period: timedelta, anchor: datetime, text: str = "") -> Repeating:
+    """The grid anchor + k * period of real time, k from 0, without end; `text` is how it was written.
 
     Raises ScheduleError for less than a second, more than 100 years, or parts of a second.
     """
@@ -130,16 +158,14 @@ def every(period: timedelta, anchor: datetime) -> Repeating:
     if anchor != at(first) or not FIRST_YEAR <= at(first).year <= LAST_YEAR:
         raise _invalid(f"anchor {anchor.isoformat()} must be a whole second in {FIRST_YEAR}-{LAST_YEAR}")
     seconds = f"PT{period // SECOND}S"
-    text = f"R/{at(first):%Y-%m-%dT%H:%M:%SZ}/{seconds}"
-    return Repeating(text, UTC, "cron", first, first, _period(seconds), None)
+    text = text or f"R/{at(first):%Y-%m-%dT%H:%M:%SZ}/{seconds}"
+    return Repeating(text, UTC, "cron", first, first, _period(seconds))
 
 
 def _split(text: str) -> list[str]:
     parts = text.split("/")
     if len(parts) != len(("repeat", "start", "period")):
         raise _invalid(f"a repeating interval has 3 parts between slashes, got {len(parts)}", _FORM)
-    if parts[1].upper().startswith("P"):
-        raise _invalid("the form R/period/end is not supported", _FORM)
     if not parts[1]:
         raise _invalid("start is empty: the schedule would move with every deploy", _FORM)
     return parts
@@ -155,21 +181,29 @@ def _repeats(text: str) -> int | None:
     return int(digits)
 
 
-def _anchor(moment: datetime, text: str, home: tzinfo, dst: str) -> tuple[int, int]:
-    """(instant, wall second) of a start."""
+def _limits(repeats: int | None, *, counts_back: bool) -> tuple[int | None, int | None]:
+    """(lowest, highest) k."""
+    farthest = None if repeats is None else repeats - 1
+    if counts_back:
+        return None if farthest is None else -farthest, 0
+    return 0, farthest
+
+
+def _anchor(moment: datetime, shown: str, home: tzinfo, dst: str) -> tuple[int, int]:
+    """(instant, wall second) of a start or end."""
     if moment.tzinfo is not None:
         instant = epoch_second(moment)
         return instant, instant + timeline.offset_at(home, instant)
     wall = epoch_second(moment.replace(tzinfo=UTC))
     found = timeline.instants(home, dst, wall)
     if not found:
-        raise _invalid(f"start {text} does not exist in {home}: its clocks skip it")
+        raise _invalid(f"{shown} does not exist in {home}: its clocks skip it")
     return found[0], wall
 
 
 def _until(text: str, home: tzinfo, dst: str, anchor: int) -> Period:
     """R[n]/start/end repeats the real time between the two."""
-    end, _ = _anchor(parse_start(text, "end"), text, home, dst)
+    end, _ = _anchor(parse_start(text, "end"), f"end {text}", home, dst)
     if end <= anchor:
         raise _invalid(f"end {text} is not after the start")
     return _period(f"PT{end - anchor}S")
@@ -192,8 +226,9 @@ def _add_months(start: date, months: int) -> date | None:
 
 def _naive_start(schedule: Repeating) -> Iterator[str]:
     if schedule.is_naive:
-        start = schedule.text.split("/")[1]
-        yield f"start {start} has no offset and is read as UTC; give it one, or name a timezone"
+        _, start, end = schedule.text.split("/")
+        shown = f"end {end}" if start.startswith("P") else f"start {start}"
+        yield f"{shown} has no offset and is read as UTC; give it one, or name a timezone"
 
 
 def _calendar_months(period: Period) -> Iterator[str]:

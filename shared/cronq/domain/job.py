@@ -14,52 +14,82 @@ from cronq.domain import schedule as schedules
 from cronq.domain.duration import format_duration
 from cronq.domain.errors import InvalidInput, Problem
 from cronq.domain.job_fields import Path, Refused, read_field
-from cronq.domain.schedule import Schedule, ScheduleError
+from cronq.domain.retry import Backoff, Guarantee, Policy
+from cronq.domain.schedule import Expressions, Schedule, ScheduleError
 from cronq.domain.strict_json import pointer, shown
+from cronq.domain.timing import timing_problems
 
 MAX_FIELDS = 100
-
-# A change of one of these moves the job's next occurrence; a change of any other field does not.
-TIMING_FIELDS = frozenset({"schedule", "timezone", "dst"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """What to run and when. `read_job` checks what a document says; the constructor takes any stored row.
 
-    `schedule` is None only for a row that was written by hand: every job of a document has one.
+    `schedule` is None only for a row that was written by hand: every job of a document has one. `seed`
+    is what its H go by, and no part of the definition: a job keeps it for life.
     """
 
     name: str
-    schedule: str | None
+    schedule: Expressions | None
     command: str
     routing_key: str = "default"
     timezone: str | None = None
     dst: str = "cron"
+    start: str | None = None
+    end: str | None = None
     enabled: bool = True
     description: str = ""
     timeout: timedelta | None = None
     kill_grace: timedelta = timedelta(seconds=10)
     tags: tuple[str, ...] = ()
+    guarantee: str = "at_most_once"
+    max_attempts: int = 1
+    retry_delay: timedelta = timedelta(seconds=5)
+    retry_backoff: str = "constant"
+    seed: str = field(default="", compare=False)
+
+    @property
+    def retry_policy(self) -> Policy:
+        """What becomes of its runs that fail or get lost. A disabled job's are not tried again."""
+        attempts = self.max_attempts if self.enabled else 1
+        guarantee = Guarantee(self.guarantee)
+        if not self.enabled and guarantee is Guarantee.AT_LEAST_ONCE:
+            guarantee = Guarantee.AT_MOST_ONCE
+        return Policy(guarantee, attempts, self.retry_delay, Backoff(self.retry_backoff))
 
     def parsed_schedule(self) -> Schedule | None:
         """The schedule as a value; raises ScheduleError where a stored text is not one."""
         if self.schedule is None:
             return None
-        return schedules.parse(self.schedule, timezone=self.timezone, dst=self.dst)
+        return schedules.parse(
+            self.schedule,
+            timezone=self.timezone,
+            dst=self.dst,
+            seed=self.seed,
+            start=self.start,
+            end=self.end,
+        )
+
+    def schedule_words(self) -> str:
+        """The schedule in plain English; '' without one, or where a stored text is none."""
+        try:
+            schedule = self.parsed_schedule()
+        except ScheduleError:
+            return ""
+        return schedule.describe() if schedule else ""
 
     def warnings(self, now: datetime) -> list[str]:
         """Sentences on what is allowed but probably not meant; raises as `parsed_schedule` does."""
-        if self.schedule is None:
-            return []
-        return schedules.warnings(self.schedule, timezone=self.timezone, dst=self.dst, now=now)
+        schedule = self.parsed_schedule()
+        return schedule.remarks(now) if schedule else []
 
     def definition(self) -> dict[str, object]:
         """The fields as JSON values that `read_job` reads back.
 
         Fields at their default are left out, so that a field of a later release changes no stored hash.
         """
-        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.compare)
         return {name: _plain(value) for name, value, default in values if value != default}
 
     @property
@@ -76,7 +106,8 @@ def hash_of(value: object) -> str:
 
 def changed_fields(old: JobSpec, new: JobSpec) -> tuple[str, ...]:
     """The names of the fields in which two jobs differ, in the order of `JobSpec`."""
-    return tuple(f.name for f in fields(JobSpec) if getattr(old, f.name) != getattr(new, f.name))
+    compared = (f.name for f in fields(JobSpec) if f.compare)
+    return tuple(name for name in compared if getattr(old, name) != getattr(new, name))
 
 
 def name_key(name: str) -> str:
@@ -107,7 +138,7 @@ def read_job(value: object, at: Path = (), defaults: Fields = NO_DEFAULTS) -> Jo
     own = _read_object(value, at)
     values: dict[str, Any] = {**defaults.values, **own.values}
     where = {**defaults.where, **own.where}
-    problems = [*defaults.problems, *own.problems, *_missing(where, at), *_mistimed(values, where)]
+    problems = [*defaults.problems, *own.problems, *_missing(where, at), *timing_problems(values, where)]
     if problems:
         raise InvalidInput(problems)
     return JobSpec(**values)
@@ -153,16 +184,6 @@ def _missing(where: Mapping[str, Path], at: Path) -> list[Problem]:
         for name in required
         if name not in where
     ]
-
-
-def _mistimed(values: Mapping[str, Any], where: Mapping[str, Path]) -> list[Problem]:
-    if "schedule" not in values:
-        return []
-    try:
-        schedules.parse(values["schedule"], timezone=values.get("timezone"), dst=values.get("dst", "cron"))
-    except ScheduleError as error:
-        return [Problem(error.code, pointer(*where["schedule"]), f"schedule: {error}", error.hint)]
-    return []
 
 
 def _plain(value: object) -> object:

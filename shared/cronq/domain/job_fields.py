@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
 from cronq.domain import zone
 from cronq.domain.duration import format_duration, parse_duration
 from cronq.domain.errors import CronqError, Problem
+from cronq.domain.retry import Backoff, Guarantee
 from cronq.domain.routing import is_reserved
-from cronq.domain.schedule import DST_RULES, LONGEST_TEXT, ScheduleError
+from cronq.domain.schedule import DST_RULES, LONGEST_TEXT, Expressions, ScheduleError, to_column
 from cronq.domain.strict_json import pointer, shown
 
 MAX_NAME = 255
 MAX_COMMAND_BYTES = 65_535
+MAX_SCHEDULES = 20
+MAX_INSTANT = 64
 MAX_DESCRIPTION = 2_000
 MAX_TAGS = 20
 MAX_TAG = 64
 MAX_TIMEOUT = timedelta(days=365)
 MAX_KILL_GRACE = timedelta(days=1)
+MAX_ATTEMPTS = 100
+MAX_RETRY_DELAY = timedelta(days=7)
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -117,13 +122,29 @@ def _trimmed(text: str) -> str:
     return text
 
 
-def _schedule(value: object) -> str:
-    """The text only: what it means depends on the job's zone and DST rule."""
-    if isinstance(value, list):
-        raise Refused(
-            "this release does not have lists of schedules yet; give one, as text", code="unsupported_field"
-        )
-    return read_text(value, limit=LONGEST_TEXT)
+def _schedule(value: object) -> Expressions:
+    """The text only: what it means depends on the job's zone and DST rule. A list of one is that one."""
+    if not isinstance(value, list):
+        return read_text(value, limit=LONGEST_TEXT)
+    if not 1 <= len(value) <= MAX_SCHEDULES:
+        raise Refused(f"{len(value):,} schedules; 1 to {MAX_SCHEDULES} are allowed")
+    texts = tuple(_element(text, index, LONGEST_TEXT) for index, text in enumerate(value))
+    size = len(to_column(texts) or "")
+    if size > LONGEST_TEXT:
+        raise Refused(f"{size:,} characters in all; at most {LONGEST_TEXT:,} are allowed")
+    return texts[0] if len(texts) == 1 else texts
+
+
+def _element(value: object, index: int, limit: int) -> str:
+    try:
+        return _trimmed(read_text(value, limit=limit))
+    except Refused as refused:
+        raise Refused(str(refused), code=refused.code, hint=refused.hint, part=(index,)) from None
+
+
+def _bound(value: object) -> str | None:
+    """The text only, as of a schedule."""
+    return None if value is None else _trimmed(read_text(value, limit=MAX_INSTANT))
 
 
 def _command(value: object) -> str:
@@ -163,11 +184,39 @@ def _timezone(value: object) -> str | None:
 
 
 def _dst(value: object) -> str:
-    rule = _string(value)
-    if rule not in DST_RULES:
-        message = f"{shown(rule)} is not allowed; one of {', '.join(DST_RULES)} is"
-        raise Refused(message, code="invalid_dst", hint=did_you_mean(rule, DST_RULES))
-    return rule
+    return _one_of(value, DST_RULES, code="invalid_dst")
+
+
+def _guarantee(value: object) -> str:
+    return _one_of(value, tuple(Guarantee))
+
+
+def _retry_backoff(value: object) -> str:
+    return _one_of(value, tuple(Backoff))
+
+
+def _one_of(value: object, allowed: Sequence[str], *, code: str = "invalid_value") -> str:
+    word = _string(value)
+    if word not in allowed:
+        message = f"{shown(word)} is not allowed; one of {', '.join(allowed)} is"
+        raise Refused(message, code=code, hint=did_you_mean(word, allowed))
+    return word
+
+
+def _max_attempts(value: object) -> int:
+    return _whole(value, 1, MAX_ATTEMPTS)
+
+
+def _whole(value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refused(f"{shown(value)} must be a whole number", code="invalid_type")
+    if not least <= value <= most:
+        raise Refused(f"{shown(value)} is not allowed; {least} to {most} is")
+    return value
+
+
+def _retry_delay(value: object) -> timedelta:
+    return _duration(value, timedelta(0), MAX_RETRY_DELAY)
 
 
 def _enabled(value: object) -> bool:
@@ -214,14 +263,7 @@ def _tags(value: object) -> tuple[str, ...]:
         raise Refused(f"{shown(value)} must be a list of texts", code="invalid_type")
     if len(value) > MAX_TAGS:
         raise Refused(f"{len(value):,} tags; at most {MAX_TAGS} are allowed")
-    return tuple(sorted({_tag(tag, index) for index, tag in enumerate(value)}))
-
-
-def _tag(value: object, index: int) -> str:
-    try:
-        return _trimmed(read_text(value, limit=MAX_TAG))
-    except Refused as refused:
-        raise Refused(str(refused), code=refused.code, hint=refused.hint, part=(index,)) from None
+    return tuple(sorted({_element(tag, index, MAX_TAG) for index, tag in enumerate(value)}))
 
 
 READERS: Mapping[str, Callable[[object], object]] = {
@@ -231,15 +273,21 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "routing_key": _routing_key,
     "timezone": _timezone,
     "dst": _dst,
+    "start": _bound,
+    "end": _bound,
     "enabled": _enabled,
     "description": _description,
     "timeout": _timeout,
     "kill_grace": _kill_grace,
     "tags": _tags,
+    "guarantee": _guarantee,
+    "max_attempts": _max_attempts,
+    "retry_delay": _retry_delay,
+    "retry_backoff": _retry_backoff,
 }
 _LATER = """
-after argv calendar call cwd end env guarantee id jitter limits locks max_attempts misfire misfire_limit
-notify output_limit overlap previous_name priority retry_backoff retry_delay script shell start
+after argv calendar call cwd env id jitter limits locks misfire misfire_limit
+notify output_limit overlap previous_name priority script shell
 start_deadline stdin success_codes target user where
 """
 # Fields of later releases; of some of them, one value asks for what this release does anyway.
@@ -247,6 +295,4 @@ LATER_FIELDS = frozenset(_LATER.split())
 LATER_DEFAULTS: Mapping[str, str | int] = {
     "overlap": "allow",
     "misfire": "latest",
-    "guarantee": "at_most_once",
-    "max_attempts": 1,
 }

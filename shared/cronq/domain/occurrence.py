@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from cronq.domain.run import Kind, Trigger
-from cronq.domain.schedule import Schedule, ScheduleError, every, parse
+from cronq.domain.schedule import Expressions, Schedule, ScheduleError, every, parse
 
 # Instants looked at in one step; a job that missed more goes on in the next one.
 MOST_INSTANTS = 10_000
@@ -20,17 +20,27 @@ MOST_MISSED_ROWS = 100
 class DueJob:
     """What of a job decides its occurrences. `interval` counts only where `schedule` is None."""
 
-    schedule: str | None
+    schedule: Expressions | None
     timezone: str | None
     dst: str
     interval: timedelta | None
     next_run: datetime | None
     run_now: bool
+    seed: str = ""
+    start: str | None = None
+    end: str | None = None
 
     def parsed(self) -> Schedule | None:
         """None: it runs once, at `next_run`. Raises ScheduleError for a text that is not one."""
         if self.schedule is not None:
-            return parse(self.schedule, timezone=self.timezone, dst=self.dst)
+            return parse(
+                self.schedule,
+                timezone=self.timezone,
+                dst=self.dst,
+                seed=self.seed,
+                start=self.start,
+                end=self.end,
+            )
         if self.interval and self.next_run:
             return every(self.interval, self.next_run)
         return None

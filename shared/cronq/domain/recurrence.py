@@ -22,7 +22,7 @@ class Schedule(ABC):
 
         Nothing occurs before 1970 or after 2199. Raises ValueError for a naive instant.
         """
-        for second in self._seconds_after(epoch_second(instant)):
+        for second in self.seconds_after(epoch_second(instant)):
             return at(second)
         return None
 
@@ -39,11 +39,15 @@ class Schedule(ABC):
         """What the author of this schedule should know though it is valid."""
 
     @abstractmethod
-    def _seconds_after(self, second: int) -> Iterator[int]:
+    def describe(self) -> str:
+        """In plain English, with the zone: `at 03:00 on weekdays, Europe/Berlin`."""
+
+    @abstractmethod
+    def seconds_after(self, second: int) -> Iterator[int]:
         """Occurrences after this second since the epoch, strictly ascending."""
 
     def _between(self, after: int, until: int) -> Iterator[datetime]:
-        for second in self._seconds_after(after):
+        for second in self.seconds_after(after):
             if second > until:
                 return
             yield at(second)

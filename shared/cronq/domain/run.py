@@ -4,19 +4,23 @@
                                            | launch_failed | lost
     scheduled | queued → cancelled | expired | skipped | missed
     claimed | lost → queued, attempt + 1, only on proof that the attempt never started
+    claimed | running → scheduled, attempt + 1, where the job asks for it: after a failure
+    (`max_attempts`), or when nobody knows the end (`guarantee`)
 
-`lost` alone can still be corrected, by a finish event of the same attempt and owner. An event of
-another attempt or owner changes nothing: it is kept as superseded. Everything here is a pure
-decision; the store carries it out under the run's row lock, as a compare-and-set.
+`lost` alone can still be corrected, by a finish event of the same attempt and owner: also while the
+attempt that followed the lost one waits. An event of another attempt or owner changes nothing: it is
+kept as superseded. Everything here is a pure decision; the store carries it out under the run's row
+lock, as a compare-and-set.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cronq.domain.event import EventType, RunEvent
+from cronq.domain.retry import ONCE, Guarantee, Policy
 
 
 class State(StrEnum):
@@ -44,6 +48,7 @@ ENDED = frozenset(State) - WAITING - LIVE
 NOT_RUN = frozenset({State.EXPIRED, State.SKIPPED, State.MISSED})
 BAD = frozenset({State.FAILED, State.TIMED_OUT, State.LAUNCH_FAILED, State.LOST})
 ENDS = frozenset({EventType.FINISHED, EventType.FAILED})
+RETRIED = frozenset({State.FAILED, State.TIMED_OUT, State.LAUNCH_FAILED})
 
 
 class Trigger(StrEnum):
@@ -91,6 +96,8 @@ class RunView:
     owner: Owner | None
     cancel_requested: bool = False
     has_newer: bool = False  # the job had a later occurrence since
+    retries: int = 0  # how many of its attempts follow a failure or loss
+    policy: Policy = ONCE
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,11 @@ class Change:
 
     state: State | None = None
     reason: str | None = None
-    next_attempt: bool = False  # the attempt is over without a start; the run is queued again
+    attempt: int | None = None  # the event is of the attempt before, which now is the run's last
+    next_attempt: bool = False  # this one is over, and the run waits again
+    retry_after: timedelta | None = None  # how long, after a failure or loss
+    lost: bool = False  # nobody knows how the attempt ended
+    needs_decision: bool = False  # and a person is to say
     recovered: bool = False  # a lost run turned out to have ended
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -127,7 +138,7 @@ def decide(run: RunView, event: RunEvent) -> Verdict:
     if event.attempt is None:
         return _decide_plain(run, event)
     if event.attempt != run.attempt:
-        return Superseded(f"attempt {event.attempt}, the run is at {run.attempt}")
+        return _late_truth(run, event)
     if run.owner is None or event.lineage != run.owner.lineage:
         return Superseded("not the attempt's owner")
     return _by_type(run, event)
@@ -143,6 +154,23 @@ def _by_type(run: RunView, event: RunEvent) -> Verdict:
     if event.type is EventType.INTERRUPTED:
         return _interrupted(run, event)
     return Superseded(f"unknown event {event.type}")
+
+
+def _late_truth(run: RunView, event: RunEvent) -> Verdict:
+    """The end of an attempt that was given up for lost counts while the next one waits to be claimed.
+
+    The run still has the owner of the lost attempt then, and only then: no other wait keeps one.
+    """
+    is_retry = run.retries > 0 and run.state in WAITING
+    lineage = run.owner.lineage if is_retry and run.owner is not None else None
+    before = run.attempt - 1
+    if event.attempt != before or event.lineage != lineage or event.type not in ENDS:
+        return Superseded(f"attempt {event.attempt}, the run is at {run.attempt}")
+    was = replace(run, attempt=before, state=State.LOST, retries=run.retries - 1)
+    verdict = _ended(was, event, from_states=frozenset({State.LOST}))
+    if isinstance(verdict, Change) and verdict.next_attempt:
+        return Superseded(f"attempt {event.attempt}, whose retry waits already")
+    return verdict if isinstance(verdict, Superseded) else replace(verdict, attempt=before)
 
 
 def _decide_plain(run: RunView, event: RunEvent) -> Verdict:
@@ -179,6 +207,8 @@ def _ended(
     if run.state not in from_states:
         return Superseded(f"an end while {run.state}", is_copy=True)
     state, reason = outcome(event)
+    if state in RETRIED and run.policy.retries_failure(run.retries) and not _is_over(run):
+        return _retry(run, _in_words(state, event))
     return Change(
         state=state,
         reason=reason,
@@ -212,7 +242,6 @@ def _not_started(run: RunView, event: RunEvent) -> Verdict:
     if run.state not in (State.CLAIMED, State.LOST):
         return Superseded(f"not started, while {run.state}")
     if run.state is State.LOST and run.has_newer:
-        # It was given up, and its job went on: its time is over.
         return Superseded("not started, but there is a newer occurrence")
     if run.cancel_requested:
         return Change(state=State.CANCELLED, reason="cancelled before its start")
@@ -222,7 +251,39 @@ def _not_started(run: RunView, event: RunEvent) -> Verdict:
 def _interrupted(run: RunView, event: RunEvent) -> Verdict:
     if run.state not in LIVE:
         return Superseded(f"interrupted, while {run.state}", is_copy=run.state is State.LOST)
-    return Change(state=State.LOST, reason="interrupted", finished_at=event.at, started_at=event.started_at)
+    verdict = loss(run, "interrupted")
+    if verdict.next_attempt:
+        return verdict
+    return replace(verdict, finished_at=event.at, started_at=event.started_at)
+
+
+def loss(run: RunView, reason: str) -> Change:
+    """What becomes of a live run whose end nobody knows."""
+    if run.policy.retries_loss(run.retries) and not _is_over(run):
+        return replace(_retry(run, reason), lost=True)
+    needs_decision = run.policy.guarantee is Guarantee.HOLD
+    return Change(state=State.LOST, reason=reason, lost=True, needs_decision=needs_decision)
+
+
+def _is_over(run: RunView) -> bool:
+    """Whether nobody wants another attempt: it was cancelled, or given up while its job went on."""
+    return run.cancel_requested or (run.state is State.LOST and run.has_newer)
+
+
+def _retry(run: RunView, reason: str) -> Change:
+    return Change(
+        state=State.SCHEDULED,
+        reason=f"attempt {run.attempt} {reason}",
+        next_attempt=True,
+        retry_after=run.policy.wait(run.retries, run.run_id),
+    )
+
+
+def _in_words(state: State, event: RunEvent) -> str:
+    if state is State.FAILED:
+        how = f"signal {event.signal}" if event.signal else f"code {event.return_code}"
+        return f"failed with {how}"
+    return "timed out" if state is State.TIMED_OUT else "could not be launched"
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,62 @@
-"""Schedules: an expression and a zone become instants.
+"""Schedules: expressions and a zone become instants.
 
 parse("30 2 * * *", timezone="Europe/Berlin").next_after(now)
-parse("R/2013-05-29T00:00:00/PT1M")
+parse(("H 3 * * MON-FRI", "@at 2026-12-24T18:00:00Z"), seed="shop/backup")
+parse("R/2013-05-29T00:00:00/PT1M").describe()
 """
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import TypeAlias
 
-from cronq.domain import cron, iso8601
-from cronq.domain.recurrence import Schedule
+from cronq.domain import cron, iso8601, once
+from cronq.domain.bounded import bounded, end_second, start_second
+from cronq.domain.cron_field import is_hashed
+from cronq.domain.duration import parse_duration
+from cronq.domain.recurrence import EPOCH, SECOND, Schedule
 from cronq.domain.schedule_error import ScheduleError
+from cronq.domain.union import Union
 
-__all__ = ["DST_RULES", "Schedule", "ScheduleError", "every", "parse", "warnings"]
+__all__ = [
+    "DST_RULES",
+    "Expressions",
+    "Schedule",
+    "ScheduleError",
+    "every",
+    "from_column",
+    "needs_seed",
+    "parse",
+    "to_column",
+]
 
 DST_RULES = ("cron", "skip", "both")
 LONGEST_TEXT = 1_000
+# One schedule, or several whose occurrences are those of the job.
+Expressions: TypeAlias = str | tuple[str, ...]
 _EXAMPLE = "R/2026-01-01T00:00:00Z/PT1M"
 _ISO_WITHOUT_R = re.compile(r"([0-9]{4}-?[0-9]{2}-?[0-9]{2}\S*/)?P[0-9T]\S*")
 
 
-def parse(text: str, *, timezone: str | None = None, dst: str = "cron") -> Schedule:
-    """Reads a cron expression, an @alias or an ISO 8601 repeating interval; `timezone` is an IANA name.
+def parse(
+    expressions: Expressions,
+    *,
+    timezone: str | None = None,
+    dst: str = "cron",
+    seed: str = "",
+    start: str | None = None,
+    end: str | None = None,
+) -> Schedule:
+    """Reads cron expressions, @aliases, `@every`, `@at` and ISO 8601 repeating intervals.
 
-    Without a timezone, wall time is that of the interval's own offset, else UTC. Raises ScheduleError.
+    Without `timezone`, an IANA name, wall time is that of an interval's own offset, else UTC. `seed`
+    decides what H stands for. `start` and `end` are the first and last instant at which anything may
+    occur, RFC 3339 or local in `timezone`. Raises ScheduleError.
     """
-    return _parse(text, timezone, dst)
+    return _parse(expressions, timezone, dst, seed, start=start, end=end)
 
 
 def every(period: timedelta, anchor: datetime) -> Schedule:
@@ -38,20 +67,72 @@ def every(period: timedelta, anchor: datetime) -> Schedule:
     return iso8601.every(period, anchor)
 
 
-def warnings(text: str, *, timezone: str | None = None, dst: str = "cron", now: datetime) -> list[str]:
-    """What to tell the author of a valid schedule, one sentence each; raises as `parse` does."""
-    return parse(text, timezone=timezone, dst=dst).remarks(now)
+def needs_seed(expressions: Expressions) -> bool:
+    """Whether any of them holds an H, so that its instants follow from a seed."""
+    texts = (expressions,) if isinstance(expressions, str) else expressions
+    return any(is_hashed(text) for text in texts)
+
+
+def to_column(expressions: Expressions | None) -> str | None:
+    """How they are stored: one as it is, several as a JSON list."""
+    return json.dumps(expressions) if isinstance(expressions, tuple) else expressions
+
+
+def from_column(text: str | None) -> Expressions | None:
+    """What `to_column` stored, or a person wrote. A list that is none stays text, which `parse` refuses."""
+    if text is None or not text.lstrip().startswith("["):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(found) if found and all(isinstance(each, str) for each in found) else text
 
 
 @lru_cache(maxsize=16_384)
-def _parse(text: str, timezone: str | None, dst: str) -> Schedule:
-    text = text.strip()
-    _check_text(text)
+def _parse(
+    expressions: Expressions, timezone: str | None, dst: str, seed: str, *, start: str | None, end: str | None
+) -> Schedule:
     if dst not in DST_RULES:
         raise ScheduleError("invalid_dst", f"dst {dst[:40]!r} is unknown; allowed are {', '.join(DST_RULES)}")
+    texts = (expressions,) if isinstance(expressions, str) else expressions
+    parts = tuple(_one(text.strip(), timezone, dst, seed) for text in texts)
+    whole = parts[0] if len(parts) == 1 else Union(", ".join(part.text for part in parts), parts)
+    first = None if start is None else start_second(start, timezone)
+    last = None if end is None else end_second(end, timezone)
+    return bounded(whole, first, last)
+
+
+def _one(text: str, timezone: str | None, dst: str, seed: str) -> Schedule:
+    _check_text(text)
     if text.startswith("R"):
         return iso8601.parse(text, timezone=timezone, dst=dst)
-    return cron.parse(text, timezone=timezone, dst=dst)
+    keyword = text.split(maxsplit=1)[0].lower()
+    if keyword == "@every":
+        return _every(text)
+    if keyword == "@at":
+        return once.parse(text, timezone=timezone, dst=dst)
+    return cron.parse(text, timezone=timezone, dst=dst, seed=seed)
+
+
+def _every(text: str) -> Schedule:
+    """Real time counted from 1970, so that neither a deploy nor a restart moves it."""
+    words = text.split()[1:]
+    if words[1:] == ["after", "finish"]:
+        raise _invalid("@every … after finish is not in this release", f"write @every {words[0]}")
+    if len(words) != 1:
+        raise _invalid("@every needs one period after it", "write @every 90s, @every 10m or @every PT1H30M")
+    try:
+        period = parse_duration(words[0])
+        if period < SECOND:
+            raise _invalid(f"{words[0]} is too short", "at least 1s is needed")
+        return iso8601.every(period, EPOCH, text)
+    except ScheduleError as error:
+        raise ScheduleError(
+            "overflow" if error.code == "overflow" else "invalid_schedule",
+            f"@every: {error.message}",
+            error.hint,
+        ) from error
 
 
 def _check_text(text: str) -> None:

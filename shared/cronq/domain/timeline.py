@@ -80,7 +80,7 @@ def offset_at(zone: tzinfo, second: int) -> int:
 
 
 def _spans_from(zone: tzinfo, rule: str, second: int) -> Iterator[Span]:
-    for year in range(max(at(second).year, FIRST_YEAR - 1), LAST_YEAR + 1):
+    for year in range(max(at(min(second, _HORIZON)).year, FIRST_YEAR - 1), LAST_YEAR + 1):
         for span in _spans(zone, rule, year):
             if span.end > second:
                 yield span
@@ -130,3 +130,7 @@ def _transition(zone: tzinfo, low: int, high: int) -> int:
 
 def _new_year(year: int) -> int:
     return epoch_second(datetime(year, 1, 1, tzinfo=UTC))
+
+
+# Nothing occurs from here on, and datetime ends before the seconds do.
+_HORIZON = _new_year(LAST_YEAR + 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 from cronq.domain.errors import ConfigError, Unavailable
-from cronq.runtime import log
+from cronq.runtime import crash, log
 from cronq.runtime.backoff import Backoff
 from cronq.runtime.config import report
 from cronq.runtime.health import HealthServer, series
@@ -150,6 +150,7 @@ def main(name: str, build: Callable[[Settings], Service], settings: Settings) ->
     `build` is called again while it raises Unavailable. Main thread only; blocks until the end.
     """
     log.configure(settings.log_level, settings.log_format, name)
+    crash.arm(settings.crash_point)
     stop = Stop()
     with stop_on_signals(stop):
         try:

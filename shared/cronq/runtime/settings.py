@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cronq.domain.errors import ConfigError
+from cronq.runtime import crash
 from cronq.runtime.parsing import NEW_SECRET_KEY
 from cronq.runtime.urls import MEMORY_BUS
 
@@ -52,6 +53,7 @@ class Settings:
     log_path: Path | None
     runner_log_to_stdout: bool
     log_url_template: str | None
+    crash_point: crash.Target | None
     one_process: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     notices: tuple[str, ...] = field(default=(), repr=False, compare=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cronq.domain.errors import ConfigError
+from cronq.runtime import crash
 from cronq.runtime.parsing import (
     FLAG,
     FOLDER,
@@ -258,7 +259,6 @@ SETTINGS: tuple[Setting, ...] = (
         WEB_URL,
         "the web that the command line talks to; without it and with DATABASE_URL, the database",
         show=mask_url,
-        is_used=False,
     ),
     Setting(
         "CRONQ_TOKEN",
@@ -266,7 +266,6 @@ SETTINGS: tuple[Setting, ...] = (
         TOKEN,
         "the token that the command line shows to CRONQ_URL",
         show=hide,
-        is_used=False,
     ),
     Setting(
         "CRONQ_LOG_LEVEL",
@@ -305,6 +304,14 @@ SETTINGS: tuple[Setting, ...] = (
         LINK_TEMPLATE,
         "where the web links to for the logs of a run",
         is_used=False,
+    ),
+    Setting(
+        "CRONQ_CRASH_POINT",
+        "crash_point",
+        Kind(crash.parse, "a name in cronq.runtime.crash, or one with :n for the nth time"),
+        "tests only: where the process kills itself",
+        default="none",
+        fallback=_none,
     ),
 )
 

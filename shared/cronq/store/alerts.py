@@ -21,6 +21,11 @@ def job(job_id: int) -> str:
     return f"job {job_id}"
 
 
+def run(run_id: str) -> str:
+    """The subject of what is wrong with a run."""
+    return f"run {run_id}"
+
+
 def raise_alert(tx: Tx, kind: str, subject: str, message: str, now: datetime) -> bool:
     """Open an alert, or note that it still holds; returns whether it is new."""
     subject = subject[:190]

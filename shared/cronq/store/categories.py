@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 from collections.abc import Collection, Sequence
@@ -14,9 +15,12 @@ import sqlalchemy as sa
 from cronq.domain.category import CategoryDocument, Plan, plan, removal_guard
 from cronq.domain.errors import PreconditionFailed
 from cronq.domain.ids import run_id
-from cronq.domain.job import TIMING_FIELDS, JobSpec
+from cronq.domain.job import JobSpec
 from cronq.domain.occurrence import expand_all
 from cronq.domain.run import State
+from cronq.domain.schedule import needs_seed
+from cronq.domain.timing import TIMING_FIELDS
+from cronq.runtime import crash
 from cronq.store import alerts, dialect, jobs, runs
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, job_columns, job_record
@@ -70,7 +74,7 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
         )
     rows = _jobs_of(tx, category_id)
     if not conditions.dry_run:
-        jobs.record_hand_changes(tx, [r for r in rows if _is_hand_made(r)], now)
+        jobs.record_hand_changes(tx, [r for r in rows if r.is_changed_by_hand()], now)
         rows = _jobs_of(tx, category_id)
     active = {r.spec.name: r for r in rows if r.removed_at is None}
     change = plan({name: r.spec for name, r in active.items()}, wanted)
@@ -81,10 +85,6 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
     _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
     tx.execute(sa.update(categories).where(categories.c.id == category_id).values(revision=revision + 1))
     return Put(change, revision + 1, warnings)
-
-
-def _is_hand_made(record: JobRecord) -> bool:
-    return record.removed_at is None and record.is_changed_by_hand()
 
 
 def _locked(tx: Tx, name: str) -> tuple[int, int]:
@@ -120,6 +120,7 @@ class _Edit:
     ) -> None:
         self.tx = tx
         self.category_id = category_id
+        self.category = wanted.name
         self.author = author
         self.now = now
         self.specs = {spec.name: spec for spec in wanted.jobs}
@@ -127,7 +128,9 @@ class _Edit:
 
     def carry_out(self, change: Plan, rows: Sequence[JobRecord]) -> None:
         by_name = {r.spec.name: r for r in rows}
+        self.specs = {n: self._seeded(spec, by_name.get(n)) for n, spec in self.specs.items()}
         self._add([self.specs[n] for n in change.added if n not in by_name])
+        crash.reach("web.put.half")
         revived = [by_name[n] for n in change.added if n in by_name]
         self._update(revived, {r.spec.name: frozenset(TIMING_FIELDS) for r in revived})
         updated = {name: frozenset(fields) for name, fields in change.updated.items()}
@@ -136,12 +139,22 @@ class _Edit:
         touched = [by_name[n].id for n in (*change.added, *updated, *change.removed) if n in by_name]
         alerts.clear_all(self.tx, alerts.BAD_JOB, [alerts.job(job_id) for job_id in touched], self.now)
 
+    def _seeded(self, spec: JobSpec, record: JobRecord | None) -> JobSpec:
+        """A job keeps the seed that it once had: its category and first name."""
+        if record is not None and record.spec.seed:
+            return dataclasses.replace(spec, seed=record.spec.seed)
+        if spec.schedule is None or not needs_seed(spec.schedule):
+            return spec
+        return dataclasses.replace(spec, seed=f"{self.category}/{spec.name}")
+
     def _add(self, specs: Sequence[JobSpec]) -> None:
+        first = {spec.name: self._next_run(spec) for spec in specs}
         rows = [
             job_columns(spec)
             | {
                 "category_id": self.category_id,
-                "next_run": self._next_run(spec),
+                "next_run": first[spec.name],
+                "planned_run": first[spec.name],
                 "run_now": 0,
                 "revision": 1,
             }
@@ -149,7 +162,7 @@ class _Edit:
         ]
         dialect.insert_new(self.tx, jobs_table, rows)
         ids = self._ids([spec.name for spec in specs])
-        self._revise([(ids[s.name], 1, s, self._next_run(s)) for s in specs])
+        self._revise([(ids[s.name], 1, s, first[s.name], None) for s in specs])
 
     def _ids(self, names: Collection[str]) -> dict[str, int]:
         found = self.tx.execute(
@@ -168,27 +181,30 @@ class _Edit:
                 | {
                     "id": record.id,
                     "next_run": next_run,
+                    "planned_run": next_run,
                     # `_settle` has accounted for a wish that came before the pause.
                     "run_now": int(record.run_now and spec.enabled),
                     "removed_at": None,
                     "revision": record.revision + 1,
                 }
             )
-            revisions.append((record.id, record.revision + 1, spec, next_run))
-        self._settle([r for r in records if not self.specs[r.spec.name].enabled], State.SKIPPED, "paused")
+            revisions.append((record.id, record.revision + 1, spec, next_run, record.next_run))
+        paused = [r for r in records if not self.specs[r.spec.name].enabled]
+        self._settle(paused, State.SKIPPED, "paused")
+        moved = [
+            r for r in records if self.specs[r.spec.name].enabled and changed[r.spec.name] & TIMING_FIELDS
+        ]
+        # A wish is none of this: the job keeps it.
+        self._settle([dataclasses.replace(r, run_now=False) for r in moved], State.SCHEDULED, None)
         dialect.update_rows(self.tx, jobs_table, rows, keys=("id",))
         self._revise(revisions)
 
     def _moved(self, record: JobRecord, spec: JobSpec, changed: frozenset[str]) -> datetime | None:
-        """An unchanged schedule keeps `next_run`; so does one that is due already."""
+        """An unchanged schedule keeps `next_run`. Else `_update` accounts for what was due by the old one."""
         is_new = record.removed_at is not None or (spec.enabled and not record.spec.enabled)
         is_due = record.next_run is not None and record.next_run < self.now
-        if is_new:
+        if is_new or changed & TIMING_FIELDS or (is_due and not spec.enabled):
             return self._next_run(spec)
-        if changed & TIMING_FIELDS and not (is_due and spec.enabled):
-            return self._next_run(spec)
-        if is_due and not spec.enabled:
-            return self._next_run(spec)  # `_settle` has accounted for what was due
         return record.next_run
 
     def _next_run(self, spec: JobSpec) -> datetime | None:
@@ -206,6 +222,7 @@ class _Edit:
                     "id": r.id,
                     "removed_at": self.now,
                     "next_run": None,
+                    "planned_run": None,
                     "run_now": 0,
                     "revision": r.revision + 1,
                 }
@@ -213,10 +230,10 @@ class _Edit:
             ],
             keys=("id",),
         )
-        self._revise([(r.id, r.revision + 1, r.spec, None) for r in records], removed=True)
+        self._revise([(r.id, r.revision + 1, r.spec, None, r.next_run) for r in records], removed=True)
 
-    def _settle(self, records: Sequence[JobRecord], state: State, reason: str) -> None:
-        """Occurrences that are due this moment, and will not be released any more, get their rows."""
+    def _settle(self, records: Sequence[JobRecord], state: State, reason: str | None) -> None:
+        """Occurrences that are due this moment by what the jobs were get their rows, in this state."""
         rows = [
             runs.new_row(
                 run_id(self.now, secrets.randbits),
@@ -240,7 +257,7 @@ class _Edit:
 
     def _revise(
         self,
-        changed: Sequence[tuple[int, int, JobSpec, datetime | None]],
+        changed: Sequence[tuple[int, int, JobSpec, datetime | None, datetime | None]],
         *,
         removed: bool = False,
     ) -> None:
@@ -252,9 +269,10 @@ class _Edit:
                     "actor": self.author.actor,
                     "provenance": self.provenance,
                     "next_run": next_run,
+                    "replaced_run": replaced_run,
                     "removed": int(removed),
                 }
-                for job_id, revision, spec, next_run in changed
+                for job_id, revision, spec, next_run, replaced_run in changed
             ],
         )
 

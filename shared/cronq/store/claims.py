@@ -32,7 +32,9 @@ class Granted:
 Answer = tuple[Claim, Granted | Denial]
 
 
-def answer(tx: Tx, claims: Sequence[Claim], now: datetime, lease_until: datetime) -> list[Answer]:
+def answer(
+    tx: Tx, claims: Sequence[Claim], now: datetime, lease_until: datetime, *, epoch: int = 1
+) -> list[Answer]:
     """Decide a batch of claims in one transaction; each run goes to the first that asked.
 
     Locks the runs by id, in id order. The caller commits before it replies.
@@ -56,7 +58,7 @@ def answer(tx: Tx, claims: Sequence[Claim], now: datetime, lease_until: datetime
         row, category = rows[claim.run_id], names.get(job.category_id or 0, "")
         granted = Granted(claim, job, category, row["scheduled_for"], row["triggered_by"])
         answers.append((claim, granted))
-    _record(tx, newly, rows, records, now=now, lease_until=lease_until)
+    _record(tx, newly, rows, records, now=now, lease_until=lease_until, epoch=epoch)
     _end_orphans(tx, [r for r in rows.values() if r["job_id"] not in records], now)
     return answers
 
@@ -115,6 +117,7 @@ def _record(
     *,
     now: datetime,
     lease_until: datetime,
+    epoch: int,
 ) -> None:
     """The compare-and-set: from queued, at this attempt, to claimed by this owner."""
     changed = [
@@ -131,6 +134,7 @@ def _record(
             "asked_at": None,
             "publish_at": None,
             "reason": None,
+            "epoch": epoch,
             "revision": records[rows[c.run_id]["job_id"]].revision,
         }
         for c in newly

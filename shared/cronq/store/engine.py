@@ -25,6 +25,8 @@ RETRIED = frozenset({1213, 1205, 1020, 1467})
 # Gone away, lost, refused, shutting down, too many connections, read-only, not (yet) let in.
 AWAY = frozenset({1040, 1044, 1045, 1049, 1698, 1053, 1203, 1290, 1836, 1927, 2002, 2003, 2006, 2013, 2055})
 TRIES = 5
+# A lock that somebody holds for longer than innodb_lock_wait_timeout is not waited for again.
+PATIENCE_S = 4.5
 STATEMENT_S = 30
 
 
@@ -72,16 +74,18 @@ class Store:
     def transact(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction, again from its start after a deadlock or lock timeout.
 
-        `work` must be idempotent outside the database. Raises Unavailable after five tries, Refused
-        for values that the database does not take.
+        `work` must be idempotent outside the database. Raises Unavailable after five tries or
+        PATIENCE_S, Refused for values that the database does not take.
         """
+        give_up_at = time.monotonic() + PATIENCE_S
         for attempt in range(1, TRIES + 1):
             try:
                 with self._turns(), self._connected(writes=True) as tx:
                     return work(tx)
             except _Again as error:
-                if attempt == TRIES:
-                    raise Unavailable(f"the database refused {TRIES} times: {error}") from error
+                if attempt == TRIES or time.monotonic() > give_up_at:
+                    times = "time" if attempt == 1 else "times"
+                    raise Unavailable(f"the database refused {attempt} {times}: {error}") from error
                 time.sleep(random.uniform(0.005, 0.03) * attempt)
         raise AssertionError("unreachable")
 

@@ -11,6 +11,9 @@ from cronq.store import dialect
 from cronq.store.engine import Tx
 from cronq.store.tables import events, jobs
 
+# In the payload of an event that ended an attempt, where another may follow it.
+OWNER = "lineage"
+
 
 def event_row(
     job_id: object,

@@ -24,6 +24,14 @@ def put(tx: Tx, name: str, value: str, at: datetime) -> None:
     dialect.update_rows(tx, facts, [row], keys=("name",), where="t.at <= v.at")
 
 
+def insert(tx: Tx, name: str, value: str, at: datetime) -> bool:
+    """Set a fact unless it is set; whether it was this call that did."""
+    row = {"name": name, "value": value[:255], "at": at}
+    is_new = get(tx, name) is None
+    dialect.insert_new(tx, facts, [row])
+    return is_new
+
+
 def claim(tx: Tx, name: str, at: datetime) -> bool:
     """Set a fact that can be set once; whether it was this call that did."""
     mine = secrets.token_hex(16)

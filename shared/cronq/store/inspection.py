@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from cronq.store import dialect, migrate
+from cronq.store import dialect, epoch, migrate
 from cronq.store.engine import Store, Tx
 
 # A finding: what, what was found, and the fix ('' when it is as it should be).
@@ -16,6 +16,11 @@ def inspect(store: Store) -> list[Finding]:
     with store.read() as tx:
         findings = _sqlite(tx) if store.is_sqlite() else _mysql(tx)
         findings.append(("clock", dialect.now(tx).isoformat(), ""))
+        behind = migrate.current_in(tx) != migrate.head()
+        held = None if behind else epoch.held(tx)
+    if held:
+        fix = "see what it lacks, then run: cronq accept-failover"
+        findings.append(("contents", f"older than what was committed to it: {held}", fix))
     found = migrate.current(store)
     fix = "" if found == migrate.head() else "run: cronq db upgrade"
     return [*findings, ("tables", f"revision {found or 'none'} of {migrate.head()}", fix)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -55,7 +57,7 @@ def next_due_at(tx: Tx) -> datetime | None:
 def advance(tx: Tx, moved: Iterable[tuple[int, datetime | None]], locked_by: str) -> None:
     """Set `next_run` of each job and clear `run_now`, in id order."""
     rows = [
-        {"id": job_id, "next_run": next_run, "run_now": 0, "locked_by": locked_by}
+        {"id": job_id, "next_run": next_run, "planned_run": next_run, "run_now": 0, "locked_by": locked_by}
         for job_id, next_run in sorted(moved, key=lambda m: m[0])
     ]
     dialect.update_rows(tx, jobs, rows, keys=("id",))
@@ -63,31 +65,48 @@ def advance(tx: Tx, moved: Iterable[tuple[int, datetime | None]], locked_by: str
 
 def begin_at(tx: Tx, first: Iterable[tuple[int, datetime]]) -> None:
     """Set `next_run` of jobs that never had one; `run_now` stays as it is."""
-    rows = [{"id": job_id, "next_run": at} for job_id, at in sorted(first)]
+    rows = [{"id": job_id, "next_run": at, "planned_run": at} for job_id, at in sorted(first)]
     dialect.update_rows(tx, jobs, rows, keys=("id",))
 
 
-def record_hand_changes(tx: Tx, changed: Sequence[JobRecord], now: datetime) -> None:
-    """Write a revision with origin `sql` for rows that somebody edited; the instant is when we saw it."""
-    record_revisions(
-        tx,
-        [
-            revision_row(job.id, job.revision + 1, now, "sql", document(job.spec, job.interval))
-            | {"next_run": job.next_run}
-            for job in changed
-        ],
-    )
+def record_hand_changes(
+    tx: Tx,
+    changed: Sequence[JobRecord],
+    now: datetime,
+    begins: Mapping[int, datetime | None] = MappingProxyType({}),
+) -> None:
+    """Write a revision with origin `sql` for rows that somebody edited; the instant is when we saw it.
+
+    `begins` has the first `next_run` of those that have none and get one in this transaction.
+    """
+    found = [hand_revision(replace(j, next_run=begins.get(j.id, j.next_run)), now) for j in changed]
+    record_revisions(tx, found)
     dialect.update_rows(
         tx,
         jobs,
         [
-            {"id": j.id, "revision": j.revision + 1, "definition_hash": j.fingerprint}
+            {
+                "id": j.id,
+                "revision": j.revision + 1,
+                "definition_hash": j.fingerprint,
+                "planned_run": None if j.removed_at else j.next_run,
+            }
             for j in sorted(changed, key=lambda j: j.id)
         ],
         keys=("id",),
     )
     # Whatever was wrong with them: who still finds it wrong says so again.
     alerts.clear_all(tx, alerts.BAD_JOB, [alerts.job(j.id) for j in changed], now)
+
+
+def hand_revision(job: JobRecord, now: datetime) -> dict[str, object]:
+    """The revision that an edit by hand is, seen at `now`."""
+    content = document(job.spec, job.interval)
+    return revision_row(job.id, job.revision + 1, now, "sql", content) | {
+        "removed": int(job.removed_at is not None),
+        "next_run": job.next_run,
+        "replaced_run": job.planned_run,
+    }
 
 
 def revision_row(job_id: int, revision: int, now: datetime, origin: str, content: str) -> dict[str, object]:
@@ -101,6 +120,7 @@ def revision_row(job_id: int, revision: int, now: datetime, origin: str, content
         "document": content,
         "removed": False,
         "next_run": None,
+        "replaced_run": None,
     }
 
 

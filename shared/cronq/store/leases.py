@@ -10,11 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cronq.domain.event import Boot, EventType, Heartbeat, RunEvent
-from cronq.domain.run import LIVE, State
-from cronq.store import dialect
+from cronq.domain.event import SEQ_ENDED_HERE, Boot, EventType, Heartbeat, RunEvent
+from cronq.domain.run import LIVE, State, loss
+from cronq.store import changes, dialect
+from cronq.store.changes import Losses
 from cronq.store.engine import Tx
-from cronq.store.runs import OpenRun, end_here
+from cronq.store.events import OWNER, event_row, insert_events
 from cronq.store.tables import runners, runs
 
 # How far a runner's clock may be off before its journal's beginning proves nothing.
@@ -197,8 +198,8 @@ def unanswered(tx: Tx, now: datetime, answer_by: datetime, limit: int) -> list[Q
     return [Question(r.run_id, r.attempt, keys[r.runner]) for r in found if r.runner in keys]
 
 
-def lose_unanswered(tx: Tx, now: datetime, limit: int, *, heard_since: datetime | None = None) -> list[str]:
-    """Runs whose runner was asked and did not answer in time become lost; returns their ids.
+def lose_unanswered(tx: Tx, now: datetime, limit: int, *, heard_since: datetime | None = None) -> Losses:
+    """Runs whose runner was asked and did not answer in time are lost, or wait for another attempt.
 
     Only what was asked after `heard_since`, from when on an answer could come through.
     """
@@ -206,15 +207,37 @@ def lose_unanswered(tx: Tx, now: datetime, limit: int, *, heard_since: datetime 
     if heard_since is not None:
         is_asked = runs.c.asked_at > heard_since
     found = tx.execute(
-        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
+        sa.select(runs.c.run_id)
         .where(runs.c.lease_until < now, is_asked)
         .order_by(runs.c.lease_until)
         .limit(limit)
         .with_hint(runs, "FORCE INDEX (ix_runs_lease)", "mysql")
         .with_for_update(skip_locked=True)
-    ).all()
-    end_here(tx, [OpenRun(*row) for row in found], State.LOST, "the runner is silent", now)
-    return [r.run_id for r in found]
+    ).scalars()
+    return _lose(tx, list(changes.locked(tx, found).values()), now)
+
+
+def _lose(tx: Tx, rows: Sequence[changes.Row], now: datetime) -> Losses:
+    policies, losses = changes.policies(tx, rows), Losses()
+    events = [
+        event_row(
+            r["job_id"],
+            r["run_id"],
+            State.LOST,
+            SEQ_ENDED_HERE,
+            now,
+            attempt=r["attempt"],
+            payload=json.dumps({OWNER: r["lineage"]}),
+        )
+        for r in rows
+    ]
+    for row in rows:
+        change = loss(changes.view(row, policies.get(row["run_id"])), "the runner is silent")
+        losses.note(row, change)
+        changes.merge(row, change, now)
+    insert_events(tx, events)
+    changes.write(tx, rows)
+    return losses
 
 
 def control_keys(tx: Tx, names: set[str]) -> dict[str, str]:

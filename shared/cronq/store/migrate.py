@@ -32,7 +32,7 @@ def head() -> str:
 def current(store: Store) -> str | None:
     """The database's revision; None when cronq was never installed in it."""
     with store.read() as tx:
-        return _revision(tx)
+        return current_in(tx)
 
 
 def is_behind(store: Store) -> bool:
@@ -49,7 +49,7 @@ def upgrade(store: Store) -> bool:
         return False
     try:
         with _alone(store) as tx:
-            if _known(_revision(tx)) == head():
+            if _known(current_in(tx)) == head():
                 return False
             command.upgrade(_config(tx), "head")
             return True
@@ -83,7 +83,7 @@ def _known(revision: str | None) -> str | None:
     return revision
 
 
-def _revision(tx: Tx) -> str | None:
+def current_in(tx: Tx) -> str | None:
     return MigrationContext.configure(tx, opts={"version_table": "cronq_version"}).get_current_revision()
 
 

@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from cronq.domain.errors import BadMessage
 from cronq.domain.event import SEQ, SEQ_SUPERSEDED, EventType, OutputChunk, RunEvent
-from cronq.domain.run import ENDED, ENDS, Change, Kind, Owner, RunView, State, Superseded, Verdict, decide
-from cronq.store import dialect, jobs
+from cronq.domain.retry import Policy
+from cronq.domain.run import ENDS, Change, State, Superseded, Verdict, decide, outcome
+from cronq.store import changes, dialect, jobs
+from cronq.store.changes import Losses, Row
 from cronq.store.engine import Tx
-from cronq.store.events import event_row, insert_events
+from cronq.store.events import OWNER, event_row, insert_events
+from cronq.store.tables import events, run_output, runs
 from cronq.store.tables import jobs as jobs_table
-from cronq.store.tables import run_output, runs
 
-CHANGING = (
-    "state", "reason", "attempt", "runner", "lineage", "instance", "queued_at", "publish_at",
-    "publishes", "claimed_at", "lease_until", "asked_at", "host", "pid", "started_at", "finished_at",
-    "recorded_at", "return_code", "signal", "duration_s", "recovered",
-)  # fmt: skip
-OF_AN_ATTEMPT = (
-    "runner", "lineage", "instance", "claimed_at", "lease_until", "host", "pid", "started_at",
-    "finished_at", "recorded_at",
-)  # fmt: skip
-# Lengths of columns; the event keeps the whole text.
-MOST_REASON, MOST_RUNNER = 255, 190
 UNKNOWN = Superseded("unknown run")
 
 
 @dataclass
 class Applied:
-    """What came of a batch; the lists have ids of runs."""
+    """What came of a batch."""
 
     changed: int = 0
     superseded: list[tuple[RunEvent, Superseded]] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    found_again: list[str] = field(default_factory=list)  # they were lost, and have ended or wait again
+    losses: Losses = field(default_factory=Losses)
 
 
 def apply(tx: Tx, told: Sequence[RunEvent], now: datetime) -> Applied:
@@ -49,45 +38,61 @@ def apply(tx: Tx, told: Sequence[RunEvent], now: datetime) -> Applied:
     Raises BadMessage for an event of a job that the database does not know (the caller then tries
     one by one and sets that one aside).
     """
-    rows = _locked(tx, {e.run_id for e in told})
+    rows = changes.locked(tx, {e.run_id for e in told})
     _check_jobs(tx, told, rows)
+    judge = _Judge.of(tx, told, rows)
     result = Applied()
-    touched: dict[str, dict[str, Any]] = {}
+    touched: dict[str, Row] = {}
     kept: list[dict[str, object]] = []
     counting: list[RunEvent] = []
-    outdated = _outdated(tx, told, rows)
     for event in told:
         row = rows.get(event.run_id)
-        verdict = UNKNOWN if row is None else decide(_view(row, outdated), event)
+        verdict = UNKNOWN if row is None else judge.decide(row, event)
         kept.append(_event_row(event, row, verdict))
         if isinstance(verdict, Superseded):
             result.superseded.append((event, verdict))
         elif row is not None:
-            _note_loss(result, row, verdict)
-            _merge(row, verdict, now)
+            result.losses.note(row, verdict)
+            changes.merge(row, verdict, now)
             touched[event.run_id] = row
         if row is None or isinstance(verdict, Change):
             counting.append(event)
     # Before the events, whose reference to their job only shares its lock: two would wait for each other.
     _note_jobs(tx, counting, rows, now)
     insert_events(tx, kept)
-    _write(tx, touched.values())
+    changes.write(tx, touched.values())
     result.changed = len(touched)
     return result
 
 
-def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    columns = [runs.c[name] for name in ("run_id", "job_id", "cancel_requested_at", *CHANGING)]
-    found = tx.execute(
-        sa.select(*columns)
-        .where(runs.c.run_id.in_(sorted(run_ids)))
-        .order_by(runs.c.run_id)
-        .with_for_update()
-    )
-    return {row["run_id"]: dict(row) for row in found.mappings()}
+@dataclass(frozen=True)
+class _Judge:
+    """What decisions need beside the runs' own rows; read only where the events ask for it."""
+
+    policies: dict[str, Policy]
+    outdated: frozenset[str]
+
+    @classmethod
+    def of(cls, tx: Tx, told: Sequence[RunEvent], rows: dict[str, Row]) -> _Judge:
+        bad = [e.run_id for e in told if _may_be_retried(e) and e.run_id in rows]
+        lost = {i for i in (*bad, *_given_back(told)) if rows.get(i, {}).get("state") == State.LOST}
+        return cls(changes.policies(tx, [rows[run_id] for run_id in bad]), changes.outdated(tx, lost))
+
+    def decide(self, row: Row, event: RunEvent) -> Verdict:
+        has_newer = row["run_id"] in self.outdated
+        return decide(changes.view(row, self.policies.get(row["run_id"]), has_newer=has_newer), event)
 
 
-def _check_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, dict[str, Any]]) -> None:
+def _may_be_retried(event: RunEvent) -> bool:
+    is_bad_end = event.type in ENDS and outcome(event)[0] is not State.SUCCEEDED
+    return is_bad_end or event.type is EventType.INTERRUPTED
+
+
+def _given_back(told: Sequence[RunEvent]) -> Iterator[str]:
+    return (e.run_id for e in told if e.type is EventType.NOT_STARTED)
+
+
+def _check_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, Row]) -> None:
     """An event without a run (of the ancestor's injector, say) is kept if its job exists."""
     strays = {e.job_id for e in told if e.run_id not in rows}
     if not strays:
@@ -97,90 +102,7 @@ def _check_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, dict[str, Any]
         raise BadMessage(f"job_id: no job {job_id}, and no run of this id")
 
 
-def _outdated(tx: Tx, told: Sequence[RunEvent], rows: dict[str, dict[str, Any]]) -> frozenset[str]:
-    """Of the lost runs that were never started, those whose job had a later occurrence since."""
-    found_again = {
-        e.run_id
-        for e in told
-        if e.type is EventType.NOT_STARTED and rows.get(e.run_id, {}).get("state") == State.LOST
-    }
-    if not found_again:
-        return frozenset()
-    newer = runs.alias("newer")
-    query = sa.select(runs.c.run_id).where(
-        runs.c.run_id.in_(sorted(found_again)),
-        sa.exists().where(
-            newer.c.job_id == runs.c.job_id,
-            newer.c.kind == Kind.SLOT,
-            newer.c.scheduled_for > runs.c.scheduled_for,
-        ),
-    )
-    return frozenset(tx.execute(query).scalars())
-
-
-def _view(row: dict[str, Any], outdated: frozenset[str]) -> RunView:
-    owner = None
-    if row["runner"] is not None:
-        owner = Owner(row["runner"], row["lineage"] or "", row["instance"] or "")
-    return RunView(
-        row["run_id"],
-        row["job_id"],
-        State(row["state"]),
-        row["attempt"],
-        owner,
-        cancel_requested=row["cancel_requested_at"] is not None,
-        has_newer=row["run_id"] in outdated,
-    )
-
-
-def _note_loss(result: Applied, row: dict[str, Any], change: Change) -> None:
-    if change.state is State.LOST:
-        result.lost.append(row["run_id"])
-    elif row["state"] == State.LOST and change.state is not None:
-        result.found_again.append(row["run_id"])
-
-
-def _merge(row: dict[str, Any], change: Change, now: datetime) -> None:
-    for name in ("started_at", "finished_at", "return_code", "signal", "pid", "host", "duration_s"):
-        value = getattr(change, name)
-        if value is not None:
-            row[name] = value
-    if change.owner is not None:
-        row["runner"] = change.owner.runner[:MOST_RUNNER]
-        row["lineage"], row["instance"] = change.owner.lineage, change.owner.instance
-    if change.state is None:
-        return
-    row["state"] = change.state
-    row["reason"] = change.reason and change.reason[:MOST_REASON]
-    row["asked_at"] = None
-    row["recovered"] = int(bool(row["recovered"]) or change.recovered)
-    if change.next_attempt:
-        _queue_again(row, now)
-    else:
-        # A run of a plain runner was never leased; a claimed one stays leased while it lives.
-        row["publish_at"] = None
-        if change.state in ENDED:
-            row["recorded_at"], row["lease_until"] = now, None
-
-
-def _queue_again(row: dict[str, Any], now: datetime) -> None:
-    row["attempt"] += 1
-    row["queued_at"] = row["publish_at"] = now
-    row["publishes"] = 0
-    for name in OF_AN_ATTEMPT:
-        row[name] = None
-
-
-def _write(tx: Tx, rows: Iterable[dict[str, Any]]) -> None:
-    """Under the row locks of `_locked`, which make this the second half of a compare-and-set."""
-    changed = [
-        {"run_id": r["run_id"], **{name: r[name] for name in CHANGING}}
-        for r in sorted(rows, key=lambda r: str(r["run_id"]))
-    ]
-    dialect.update_rows(tx, runs, changed, keys=("run_id",))
-
-
-def _event_row(event: RunEvent, row: dict[str, Any] | None, verdict: Verdict) -> dict[str, object]:
+def _event_row(event: RunEvent, row: Row | None, verdict: Verdict) -> dict[str, object]:
     """A copy meets the row of the first by its place; what contradicts gets a place of its own."""
     refused = verdict if isinstance(verdict, Superseded) else None
     is_fact = row is None or refused is None or refused.is_copy
@@ -190,6 +112,8 @@ def _event_row(event: RunEvent, row: dict[str, Any] | None, verdict: Verdict) ->
     for name in ("signal", "pid", "run_time_s", "reason", "why"):
         if getattr(event, name) is not None:
             payload[name] = getattr(event, name)
+    if isinstance(verdict, Change) and verdict.retry_after is not None:
+        payload[OWNER] = event.lineage
     if event.notes:
         payload["rejected"] = list(event.notes)
     return event_row(
@@ -205,7 +129,7 @@ def _event_row(event: RunEvent, row: dict[str, Any] | None, verdict: Verdict) ->
     )
 
 
-def _note_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, dict[str, Any]], now: datetime) -> None:
+def _note_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, Row], now: datetime) -> None:
     """Starts and ends by the runners' clocks, but never later than now: one that is ahead would hide
     every run to come."""
 
@@ -230,13 +154,16 @@ def _note_jobs(tx: Tx, told: Sequence[RunEvent], rows: dict[str, dict[str, Any]]
 def store_output(tx: Tx, chunks: Sequence[OutputChunk]) -> int:
     """Keep chunks of the attempt's owner; a second copy of one is dropped. Returns how many count."""
     owned = _owned(tx, chunks)
-    kept = [c for c in chunks if (c.run_id, c.attempt, c.lineage) in owned]
+    strays = {c.run_id for c in chunks if (c.run_id, c.attempt, c.lineage) not in owned}
+    earlier = _owned_earlier(tx, strays)
+    kept = [c for c in chunks if (c.run_id, c.attempt, c.lineage) in owned | earlier]
     rows = [{"run_id": c.run_id, "attempt": c.attempt, "start": c.offset, "data": c.data} for c in kept]
     if rows:
         tx.execute(_insert_output(tx), rows)
         ends: dict[str, int] = {}
         for c in kept:
-            ends[c.run_id] = max(c.offset + len(c.data), ends.get(c.run_id, 0))
+            if (c.run_id, c.attempt, c.lineage) in owned:
+                ends[c.run_id] = max(c.offset + len(c.data), ends.get(c.run_id, 0))
         sizes = [{"run_id": k, "output_bytes": v} for k, v in sorted(ends.items())]
         guard = "t.output_bytes < v.output_bytes"
         dialect.update_rows(tx, runs, sizes, keys=("run_id",), where=guard)
@@ -250,6 +177,17 @@ def _owned(tx: Tx, chunks: Sequence[OutputChunk]) -> set[tuple[str, int, str]]:
         )
     )
     return {(r.run_id, r.attempt, r.lineage or "") for r in found}
+
+
+def _owned_earlier(tx: Tx, run_ids: Collection[str]) -> set[tuple[str, int, str]]:
+    """Who had the attempts that were followed by another; their output may come after their end."""
+    if not run_ids:
+        return set()
+    query = sa.select(events.c.run_id, events.c.attempt, events.c.payload).where(
+        events.c.run_id.in_(sorted(run_ids)), events.c.seq < SEQ_SUPERSEDED, events.c.payload.is_not(None)
+    )
+    told = [(r.run_id, r.attempt, json.loads(r.payload)) for r in tx.execute(query)]
+    return {(run_id, attempt, said[OWNER]) for run_id, attempt, said in told if OWNER in said}
 
 
 def _insert_output(tx: Tx) -> sa.Insert:

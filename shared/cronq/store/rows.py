@@ -12,11 +12,15 @@ from typing import Any
 from cronq.domain.job import JobSpec
 from cronq.domain.job_fields import Refused, read_field
 from cronq.domain.occurrence import DueJob
+from cronq.domain.schedule import from_column, needs_seed, to_column
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DEFAULT_KEY = "default"
 # What of a definition has no column of its own.
-EXTRAS = ("description", "timeout", "kill_grace", "tags")
+EXTRAS = (
+    "start", "end", "description", "timeout", "kill_grace", "tags",
+    "guarantee", "max_attempts", "retry_delay", "retry_backoff",
+)  # fmt: skip
 
 # A row of the database; SQLAlchemy types its keys more widely than text.
 Fields = Mapping[Any, Any]
@@ -39,6 +43,7 @@ class JobRecord:
     revision: int
     removed_at: datetime | None
     definition_hash: str | None
+    planned_run: datetime | None
     last_run_start: datetime | None
     last_run_stop: datetime | None
     last_run_status: str | None
@@ -54,11 +59,26 @@ class JobRecord:
 
     def due_job(self) -> DueJob:
         spec = self.spec
-        return DueJob(spec.schedule, spec.timezone, spec.dst, self.interval, self.next_run, self.run_now)
+        return DueJob(
+            spec.schedule,
+            spec.timezone,
+            spec.dst,
+            self.interval,
+            self.next_run,
+            self.run_now,
+            seed=spec.seed,
+            start=spec.start,
+            end=spec.end,
+        )
 
     def is_changed_by_hand(self) -> bool:
-        """Whether somebody wrote the row with SQL since its last revision."""
-        return self.definition_hash != self.fingerprint
+        """Whether somebody wrote the row with SQL since its last revision.
+
+        `run_now` is a wish and no change. Of a removed job only the removal itself is one.
+        """
+        if self.removed_at is not None:
+            return self.planned_run is not None
+        return self.definition_hash != self.fingerprint or self.next_run != self.planned_run
 
 
 def job_record(row: Fields) -> JobRecord:
@@ -74,6 +94,7 @@ def job_record(row: Fields) -> JobRecord:
         revision=row["revision"],
         removed_at=row["removed_at"],
         definition_hash=row["definition_hash"],
+        planned_run=row["planned_run"],
         last_run_start=row["last_run_start"],
         last_run_stop=row["last_run_stop"],
         last_run_status=row["last_run_status"],
@@ -94,6 +115,8 @@ def _extras(definition: str | None) -> tuple[dict[str, Any], str | None]:
         for name in EXTRAS:
             if name in found:
                 read |= read_field(name, found[name])
+        if "seed" in found:
+            read["seed"] = str(found["seed"])
     except (ValueError, TypeError, Refused) as error:
         return {}, f"definition: {error}"[:255]
     return read, None if isinstance(found, dict) else "definition: it is no JSON object"
@@ -112,9 +135,13 @@ def _command_problem(command: str | None) -> str | None:
 
 
 def _spec(row: Fields, extras: dict[str, Any]) -> JobSpec:
+    schedule = from_column(row["schedule"])
+    if "seed" not in extras and schedule is not None and needs_seed(schedule):
+        # Written by hand. Not by its name: an UPDATE of that must not move it either.
+        extras = {**extras, "seed": f"job {row['id']}"}
     return JobSpec(
         name=row["name"] or "",
-        schedule=row["schedule"],
+        schedule=schedule,
         command=row["command"] or "",
         routing_key=row["routing_key"] or DEFAULT_KEY,
         timezone=row["timezone"],
@@ -128,13 +155,15 @@ def job_columns(spec: JobSpec) -> dict[str, object]:
     """The columns that hold a definition, with its fingerprint."""
     definition = spec.definition()
     extras = {name: definition[name] for name in EXTRAS if name in definition}
+    if spec.seed:
+        extras["seed"] = spec.seed
     schedule = spec.parsed_schedule()
     period = schedule.fixed_period() if schedule else None
     # The column is a DATETIME: a period beyond its years is left to `schedule` alone.
     fits = period is not None and period < timedelta(days=365 * 100)
     columns: dict[str, object] = {
         "name": spec.name,
-        "schedule": spec.schedule,
+        "schedule": to_column(spec.schedule),
         "interval": EPOCH + period if period is not None and fits else None,
         "timezone": spec.timezone,
         "dst": None if spec.dst == "cron" else spec.dst,
@@ -164,8 +193,10 @@ def fingerprint(row: Fields) -> str:
 
 
 def document(record_spec: JobSpec, interval: timedelta | None) -> str:
-    """A revision's text: the whole definition as JSON."""
+    """A revision's text: the whole definition as JSON, and the seed if it has one."""
     content = record_spec.definition()
+    if record_spec.seed:
+        content["seed"] = record_spec.seed
     if record_spec.schedule is None and interval is not None:
         content["interval_s"] = interval.total_seconds()
     return json.dumps(content, sort_keys=True, ensure_ascii=False)

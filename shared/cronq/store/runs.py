@@ -203,8 +203,9 @@ def kills_wanted(tx: Tx, limit: int) -> list[Kill]:
 # -- reading
 
 
-def by_id(tx: Tx, run_id: str) -> dict[str, Any] | None:
-    row = tx.execute(sa.select(runs).where(runs.c.run_id == run_id)).mappings().one_or_none()
+def by_id(tx: Tx, run_id: str, *, lock: bool = False) -> dict[str, Any] | None:
+    query = sa.select(runs).where(runs.c.run_id == run_id)
+    row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else dict(row)
 
 

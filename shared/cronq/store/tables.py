@@ -109,6 +109,7 @@ jobs = sa.Table(
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("definition", long_text()),  # JSON of what has no column of its own
     sa.Column("definition_hash", ascii_char(64)),  # of the last revision: tells edits by hand
+    sa.Column("planned_run", Instant(0)),  # `next_run` as we left it: tells one that somebody wrote
     # In the past exactly when the job is due, NULL while it is disabled or removed (generated).
     sa.Column("due_at", Instant(0), sa.Computed("NULL")),
 )
@@ -125,6 +126,7 @@ job_revisions = sa.Table(
     sa.Column("document", long_text(), nullable=False),  # JSON: the whole definition from then on
     sa.Column("removed", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("next_run", Instant(0)),
+    sa.Column("replaced_run", Instant(0)),  # where the revision before stood: all before that has rows
 )
 
 runs = sa.Table(

@@ -39,7 +39,10 @@ ANCESTORS_RUN = {
     "return_code": int,
     "host": str,
 }
-OURS = {"schedule", "timezone", "dst", "enabled", "revision", "description", "tags", "timeout", "kill_grace"}
+OURS = {
+    "schedule", "schedule_text", "timezone", "dst", "start", "end", "enabled", "revision", "description",
+    "tags", "timeout", "kill_grace", "guarantee", "max_attempts", "retry_delay", "retry_backoff",
+}  # fmt: skip
 
 
 def test_a_job_has_the_ancestors_keys_and_types(client: Client, ledger: Runs) -> None:
@@ -58,6 +61,19 @@ def test_a_job_has_the_ancestors_keys_and_types(client: Client, ledger: Runs) ->
     assert found["interval"] == 60.0
     for name in ("next_run", "last_run_start", "last_run_stop"):
         assert datetime.fromisoformat(found[name]).tzinfo is None
+
+
+def test_a_job_tells_its_schedule_as_written_and_in_words(client: Client) -> None:
+    times = ["0 3 * * 1-5", "@at 2099-12-24T18:00:00"]
+    end = "2099-12-31T00:00:00Z"
+    put_jobs(client, job("a", schedule=times, timezone="Europe/Berlin", end=end))
+
+    found = client.get("/api/jobs/1").json["data"]["job"]
+
+    assert (found["schedule"], found["start"], found["end"]) == (times, None, end)
+    assert found["schedule_text"] == (
+        "at 03:00 on weekdays, Europe/Berlin; and once at 2099-12-24 18:00, Europe/Berlin, not after " + end
+    )
 
 
 def test_a_runs_item_has_the_ancestors_keys_and_types(client: Client, ledger: Runs) -> None:

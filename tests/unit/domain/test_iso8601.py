@@ -155,7 +155,10 @@ def test_a_fixed_period_is_one_that_never_varies(
         ("R" + "9" * 900 + "/2026-01-01T00:00:00Z/PT1M", "repeat count must be 1-1000000 or empty"),
         ("R/PT1M", "has 3 parts between slashes, got 2"),
         ("R//PT1M", "start is empty"),
-        ("R5/PT1M/2026-01-01T00:00:00Z", "the form R/period/end is not supported"),
+        ("R5/PT1M/", "end '' is not a date and time"),
+        ("R5/PT1M/PT1M", "end 'PT1M' is not a date and time"),
+        ("R/PT0S/2026-01-01T00:00:00Z", "period PT0S is zero"),
+        ("R/P1D/2026-02-30", "end 2026-02-30: February 2026 has no day 30"),
         ("r/2026-01-01T00:00:00Z/PT1M", "must begin with a capital R"),
         ("2026-01-01T00:00:00Z/PT1M", "does not begin with R[n]/"),
         ("R/2026-02-30T00:00:00Z/PT1M", "February 2026 has no day 30"),
@@ -238,6 +241,44 @@ def test_a_bare_interval_must_be_positive_whole_seconds(period: timedelta) -> No
 def test_a_bare_interval_needs_an_aware_anchor() -> None:
     with pytest.raises(ValueError, match="must be timezone-aware"):
         every(timedelta(hours=1), ALWAYS.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "expected"),
+    [
+        ("R3/PT1H/2026-01-01T12:00:00Z", None, ["2026-01-01 10:00", "2026-01-01 11:00", "2026-01-01 12:00"]),
+        ("R1/PT1H/2026-01-01T12:00:00Z", None, ["2026-01-01 12:00"]),
+        (
+            "R4/P1M/2026-05-31",
+            None,
+            ["2026-02-28 00:00", "2026-03-31 00:00", "2026-04-30 00:00", "2026-05-31 00:00"],
+        ),
+        ("R3/P1Y/2024-02-29T06:00Z", None, ["2022-02-28 06:00", "2023-02-28 06:00", "2024-02-29 06:00"]),
+        ("R2/P1D/2026-03-29T12:00", "Europe/Berlin", ["2026-03-28 11:00", "2026-03-29 10:00"]),
+        ("R2/PT24H/2026-03-29T12:00", "Europe/Berlin", ["2026-03-28 10:00", "2026-03-29 10:00"]),
+        ("R/P40Y/2025-06-01T00:00:00Z", None, ["1985-06-01 00:00", "2025-06-01 00:00"]),
+        ("R/PT200000H/2026-01-01T00:00:00Z", None, ["1980-05-15 08:00", "2003-03-09 16:00", "2026-01-01"]),
+    ],
+)
+def test_a_period_and_an_end_count_back_from_the_end(
+    text: str, zone: str | None, expected: list[str]
+) -> None:
+    schedule = parse(text, timezone=zone)
+    assert first(schedule, 10) == [utc(each) for each in expected]
+    assert schedule.next_after(utc(expected[-1])) is None
+
+
+def test_an_endless_way_back_begins_in_1970() -> None:
+    schedule = parse("R/P1D/2026-01-01T06:00:00Z")
+    assert schedule.next_after(datetime(1, 1, 1, tzinfo=UTC)) == utc("1970-01-01 06:00")
+    assert schedule.next_after(utc("2025-12-31 06:00")) == utc("2026-01-01 06:00")
+    assert schedule.remarks(utc("2026-11-20")) == ["exhausted: its last occurrence was 2026-01-01T06:00:00Z"]
+
+
+def test_an_end_without_a_zone_is_told_as_such() -> None:
+    assert parse("R3/PT1H/2099-01-01T12:00:00").remarks(ALWAYS) == [
+        "end 2099-01-01T12:00:00 has no offset and is read as UTC; give it one, or name a timezone"
+    ]
 
 
 ZONES = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC"])

@@ -24,6 +24,8 @@ FULL: Mapping[str, object] = {
     "routing_key": "slow",
     "timezone": "Europe/Berlin",
     "dst": "skip",
+    "start": "2026-06-01T00:00:00Z",
+    "end": "2026-12-31T23:00:00Z",
     "enabled": False,
     "description": "Dumps the shop.\nAsk the shop team.",
     "timeout": "90m",
@@ -71,6 +73,8 @@ def test_every_field_is_read() -> None:
         routing_key="slow",
         timezone="Europe/Berlin",
         dst="skip",
+        start="2026-06-01T00:00:00Z",
+        end="2026-12-31T23:00:00Z",
         enabled=False,
         description="Dumps the shop.\nAsk the shop team.",
         timeout=timedelta(minutes=90),
@@ -80,7 +84,7 @@ def test_every_field_is_read() -> None:
 
 
 def test_the_readers_are_those_of_the_fields() -> None:
-    assert list(READERS) == [f.name for f in fields(JobSpec)]
+    assert list(READERS) == [f.name for f in fields(JobSpec) if f.name != "seed"]
     assert not LATER_FIELDS & set(READERS)
 
 
@@ -137,6 +141,49 @@ def test_a_stored_row_without_a_schedule_has_none_to_parse() -> None:
 def test_a_start_without_a_zone_is_warned_about() -> None:
     start = job(schedule="R/2013-05-29T00:00:00/PT1M")
     assert any("UTC" in text for text in start.warnings(datetime(2026, 1, 1, tzinfo=UTC)))
+
+
+def test_several_schedules_are_one_value() -> None:
+    read = job(schedule=["0 3 * * *", "@at 2026-07-01T12:00:00Z"])
+    assert read.schedule == ("0 3 * * *", "@at 2026-07-01T12:00:00Z")
+    schedule = read.parsed_schedule()
+    assert schedule is not None
+    noon = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    assert schedule.next_after(datetime(2026, 7, 1, 4, tzinfo=UTC)) == noon
+    assert schedule.next_after(noon) == datetime(2026, 7, 2, 3, tzinfo=UTC)
+    assert json.loads(json.dumps(read.definition()))["schedule"] == list(read.schedule)
+
+
+def test_a_list_of_one_schedule_is_that_schedule() -> None:
+    assert job(schedule=["@daily"]) == job(schedule="@daily")
+
+
+def test_start_and_end_limit_a_job() -> None:
+    read = job(schedule="@daily", timezone="Europe/Berlin", start="2026-06-01T00:00", end="2026-06-02T00:00")
+    schedule = read.parsed_schedule()
+    assert schedule is not None
+    found = list(schedule.between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)))
+    assert found == [datetime(2026, 5, day, 22, tzinfo=UTC) for day in (31,)] + [
+        datetime(2026, 6, 1, 22, tzinfo=UTC)
+    ]
+
+
+def test_the_seed_decides_about_h_and_is_no_part_of_the_definition() -> None:
+    one, other = (replace(job(schedule="H H * * *"), seed=seed) for seed in ("shop/a", "shop/b"))
+    midnight = datetime(2026, 7, 1, tzinfo=UTC)
+    first, second = (spec.parsed_schedule() for spec in (one, other))
+    assert first
+    assert second
+    assert first.next_after(midnight) != second.next_after(midnight)
+    assert (one == other, changed_fields(one, other), one.content_hash) == (True, (), other.content_hash)
+    assert "seed" not in one.definition()
+
+
+def test_words_say_what_a_schedule_means() -> None:
+    weekdays = job(schedule="0 3 * * 1-5", timezone="Europe/Berlin")
+    assert weekdays.schedule_words() == "at 03:00 on weekdays, Europe/Berlin"
+    assert replace(weekdays, schedule=None).schedule_words() == ""
+    assert replace(weekdays, schedule="nonsense").schedule_words() == ""
 
 
 def test_a_definition_leaves_out_defaults_and_is_json() -> None:

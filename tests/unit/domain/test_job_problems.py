@@ -90,10 +90,6 @@ def test_a_job_of_very_many_fields_is_refused_as_a_whole() -> None:
         ("overlap", "skip"),
         ("overlap", "maybe"),
         ("misfire", "all"),
-        ("guarantee", "at_least_once"),
-        ("max_attempts", 3),
-        ("max_attempts", True),
-        ("max_attempts", 1.0),
         ("env", {"A=B": "secret-value"}),
         ("argv", ["true"]),
         ("locks", ["db"]),
@@ -107,13 +103,94 @@ def test_a_field_of_a_later_release_is_refused_as_such(field: str, value: object
     assert "secret-value" not in problem.message
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "code", "said"),
+    [
+        ("guarantee", "maybe", "invalid_value", "one of at_most_once, at_least_once, hold is"),
+        ("guarantee", 1, "invalid_type", "must be text"),
+        ("max_attempts", 0, "invalid_value", "1 to 100 is"),
+        ("max_attempts", 101, "invalid_value", "1 to 100 is"),
+        ("max_attempts", True, "invalid_type", "must be a whole number"),
+        ("max_attempts", 1.0, "invalid_type", "must be a whole number"),
+        ("max_attempts", "3", "invalid_type", "must be a whole number"),
+        ("retry_delay", "-1s", "invalid_duration", "-1s"),
+        ("retry_delay", "8d", "invalid_value", "0s to 7d is"),
+        ("retry_backoff", "linear", "invalid_value", "one of constant, exponential is"),
+    ],
+)
+def test_what_a_retry_may_not_be(field: str, value: object, code: str, said: str) -> None:
+    check(field, value, code, said)
+
+
 def test_a_later_field_at_what_is_done_anyway_is_accepted() -> None:
     said = {"overlap": "allow", "misfire": "latest", "guarantee": "at_most_once", "max_attempts": 1}
     assert read_job({**MINIMAL, **said}) == read_job(MINIMAL)
 
 
-def test_a_list_of_schedules_is_for_a_later_release() -> None:
-    check("schedule", ["@daily", "@hourly"], "unsupported_field", "lists of schedules")
+@pytest.mark.parametrize(
+    ("schedules", "code", "where", "said"),
+    [
+        ([], "invalid_value", "", "0 schedules; 1 to 20 are allowed"),
+        (["@daily"] * 21, "invalid_value", "", "21 schedules; 1 to 20 are allowed"),
+        (["1," * 100 + "1 * * * *"] * 5, "invalid_value", "", "characters in all; at most 1,000"),
+        (["@daily", 7], "invalid_type", "/1", "must be text"),
+        (["@daily", ""], "invalid_value", "/1", "is empty"),
+        (["@daily", "60 * * * *"], "invalid_schedule", "/1", "field minute: 60 not in 0-59"),
+        (["0 0 30 2 *", "@daily"], "never_fires", "/0", "February has no day 30"),
+        ([["@daily"]], "invalid_type", "/0", "must be text"),
+    ],
+)
+def test_a_list_of_schedules_is_refused_at_the_one_that_is_wrong(
+    schedules: object, code: str, where: str, said: str
+) -> None:
+    problem = problem_of("schedule", schedules)
+    assert (problem.code, problem.pointer) == (code, f"/jobs/3/schedule{where}")
+    assert problem.message.startswith("schedule: ")
+    assert said in problem.message
+
+
+@pytest.mark.parametrize("field", ["start", "end"])
+@pytest.mark.parametrize(
+    ("value", "code", "said"),
+    [
+        ("2026-01-01T00:00:00", "invalid_schedule", "has no offset"),
+        ("2026-01-01", "invalid_schedule", "has no time of day"),
+        ("2026-02-30T00:00:00Z", "invalid_schedule", "February 2026 has no day 30"),
+        ("2026-01-01T00:00:60Z", "invalid_schedule", "leap second"),
+        ("tomorrow", "invalid_schedule", "is not a date and time"),
+        ("", "invalid_value", "is empty"),
+        ("2" * 65, "invalid_value", "65 characters; at most 64"),
+        (1767225600, "invalid_type", "must be text"),
+    ],
+)
+def test_start_and_end_are_instants(field: str, value: object, code: str, said: str) -> None:
+    problem = check(field, value, code, said.removesuffix("leap second"))
+    assert said in problem.message + problem.hint
+
+
+def test_a_local_start_needs_a_time_that_its_zone_has() -> None:
+    (problem,) = problems_of({**MINIMAL, "timezone": "Pacific/Apia", "start": "2011-12-30T12:00:00"})
+    assert problem.pointer == "/jobs/3/start"
+    assert "does not exist in Pacific/Apia" in problem.message
+
+
+def test_start_and_end_in_the_wrong_order_are_refused_at_the_end() -> None:
+    bounds = {"start": "2026-02-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}
+    (problem,) = problems_of({**MINIMAL, **bounds})
+    assert (problem.code, problem.pointer) == ("invalid_schedule", "/jobs/3/end")
+    assert "end: 2026-01-01T00:00:00Z is before start 2026-02-01T00:00:00Z" in problem.message
+
+
+def test_a_schedule_with_nothing_between_start_and_end_never_fires() -> None:
+    bounds = {"start": "2026-02-01T00:00:00Z", "end": "2026-02-01T02:29:59Z"}
+    (problem,) = problems_of({**MINIMAL, **bounds})
+    assert (problem.code, problem.pointer) == ("never_fires", "/jobs/3/schedule")
+    assert "from start 2026-02-01T00:00:00Z to end 2026-02-01T02:29:59Z" in problem.message
+
+
+def test_a_bad_zone_is_the_only_problem_of_a_local_start() -> None:
+    (problem,) = problems_of({**MINIMAL, "timezone": "PST", "start": "2026-02-01T00:00:00"})
+    assert problem.pointer == "/jobs/3/timezone"
 
 
 @pytest.mark.parametrize(

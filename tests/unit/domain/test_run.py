@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cronq.domain.event import EventType, RunEvent
+from cronq.domain.retry import ONCE, Guarantee, Policy
 from cronq.domain.run import (
     BAD,
     ENDED,
@@ -24,6 +25,7 @@ from cronq.domain.run import (
     Superseded,
     decide,
     decide_claim,
+    loss,
     outcome,
 )
 
@@ -331,3 +333,112 @@ def test_a_run_nobody_knows_is_denied() -> None:
 
 def test_an_expired_run_is_denied() -> None:
     assert decide_claim(seen(State.QUEUED, expired=True), a_claim()) == Denial("expired")
+
+
+# -- attempts that follow a failure or a loss
+
+
+AGAIN = Policy(max_attempts=3)
+AT_LEAST_ONCE = Policy(Guarantee.AT_LEAST_ONCE)
+
+
+def retried(
+    policy: Policy = ONCE, state: State = State.RUNNING, *, retries: int = 0, newer: bool = False
+) -> RunView:
+    """A run of a job that asks for something."""
+    run = replace(a_run(state), retries=retries, attempt=retries + 1, has_newer=newer)
+    return replace(run, policy=policy)
+
+
+BAD_ENDS = (
+    told(EventType.FINISHED, code=3),
+    replace(told(EventType.FINISHED, code=None), signal=9),
+    replace(told(EventType.FINISHED, code=-15), why="timeout"),
+    told(EventType.FAILED),
+)
+
+
+@pytest.mark.parametrize("event", BAD_ENDS)
+def test_a_failure_with_attempts_left_waits_for_the_next(event: RunEvent) -> None:
+    change = changed(retried(AGAIN), event)
+
+    assert (change.state, change.next_attempt, change.lost) == (State.SCHEDULED, True, False)
+    assert change.retry_after == timedelta(seconds=5)
+    assert str(change.reason).startswith("attempt 1 ")
+
+
+@pytest.mark.parametrize("event", BAD_ENDS)
+def test_the_last_attempts_failure_is_the_runs(event: RunEvent) -> None:
+    run = retried(AGAIN, retries=2)
+    change = changed(run, replace(event, attempt=3))
+
+    assert change.state in BAD
+    assert not change.next_attempt
+
+
+def test_neither_a_success_nor_a_cancelled_run_is_tried_again() -> None:
+    assert changed(retried(AGAIN), told(EventType.FINISHED, code=0)).state is State.SUCCEEDED
+    killed = replace(told(EventType.FINISHED, code=-15), why="cancelled")
+    assert changed(retried(AGAIN), killed).state is State.CANCELLED
+    wanted_dead = replace(retried(AGAIN), cancel_requested=True)
+    assert changed(wanted_dead, told(EventType.FINISHED, code=1)).state is State.FAILED
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_lost_run_that_failed_after_all_is_tried_again_unless_its_job_went_on(newer: bool) -> None:
+    change = changed(retried(AGAIN, State.LOST, newer=newer), told(EventType.FINISHED, code=1))
+
+    assert change.state is (State.FAILED if newer else State.SCHEDULED)
+
+
+def test_an_attempt_without_a_start_uses_up_no_try() -> None:
+    run = replace(retried(AGAIN), attempt=7)
+
+    assert changed(run, told(EventType.FINISHED, attempt=7, code=1)).next_attempt
+
+
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_a_lost_run_of_an_at_least_once_job_waits_for_the_next_attempt(state: State) -> None:
+    change = changed(retried(AT_LEAST_ONCE, state), told(EventType.INTERRUPTED))
+
+    assert change == loss(retried(AT_LEAST_ONCE, state), "interrupted")
+    assert (change.state, change.next_attempt, change.lost) == (State.SCHEDULED, True, True)
+
+
+def test_a_run_to_be_held_needs_a_decision_when_it_is_lost() -> None:
+    change = loss(retried(Policy(Guarantee.HOLD)), "silent")
+
+    assert (change.state, change.needs_decision, change.next_attempt) == (State.LOST, True, False)
+    assert not loss(retried(), "silent").needs_decision
+
+
+def waiting_after_loss(state: State = State.SCHEDULED, max_attempts: int = 1) -> RunView:
+    return retried(Policy(Guarantee.AT_LEAST_ONCE, max_attempts), state, retries=1)
+
+
+@pytest.mark.parametrize("state", sorted(WAITING))
+def test_the_end_of_a_lost_attempt_counts_while_the_next_one_waits(state: State) -> None:
+    change = changed(waiting_after_loss(state), told(EventType.FINISHED, attempt=1, code=0))
+
+    assert (change.state, change.attempt, change.recovered) == (State.SUCCEEDED, 1, True)
+
+
+def test_a_lost_attempt_that_failed_is_the_end_unless_failures_are_tried_again() -> None:
+    failure = told(EventType.FINISHED, attempt=1, code=1)
+
+    assert changed(waiting_after_loss(), failure).state is State.FAILED
+    assert "retry waits" in refused(waiting_after_loss(max_attempts=2), failure).why
+
+
+def test_it_counts_no_more_once_the_next_attempt_is_claimed_or_over() -> None:
+    for state in set(State) - WAITING:
+        refused(waiting_after_loss(state), told(EventType.FINISHED, attempt=1, code=0))
+
+
+def test_only_the_lost_attempts_owner_can_tell_its_end() -> None:
+    success = told(EventType.FINISHED, STRANGER, attempt=1, code=0)
+
+    refused(waiting_after_loss(), success)
+    refused(replace(waiting_after_loss(), owner=None), told(EventType.FINISHED, attempt=1, code=0))
+    refused(replace(waiting_after_loss(), attempt=3), told(EventType.FINISHED, attempt=1, code=0))
+    refused(waiting_after_loss(), told(EventType.STARTING, attempt=1))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from cronq.domain.schedule import ScheduleError, parse, warnings
+from cronq.domain.schedule import ScheduleError, parse
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -96,18 +96,13 @@ def test_between_is_lazy() -> None:
         ("0 0 */2 * 5", None, []),
     ],
 )
-def test_warnings_say_what_a_valid_schedule_may_not_mean(
+def test_remarks_say_what_a_valid_schedule_may_not_mean(
     text: str, zone: str | None, expected: list[str]
 ) -> None:
-    assert warnings(text, timezone=zone, now=NOW) == expected
-
-
-def test_warnings_about_an_invalid_schedule_raise() -> None:
-    with pytest.raises(ScheduleError):
-        warnings("60 * * * *", now=NOW)
+    assert parse(text, timezone=zone).remarks(NOW) == expected
 
 
 def test_a_point_left_out_at_the_end_does_not_hide_the_last_occurrence() -> None:
     text = "R2/2026-03-28T02:30:00/P1D"
-    found = warnings(text, timezone="Europe/Berlin", dst="skip", now=NOW)
+    found = parse(text, timezone="Europe/Berlin", dst="skip").remarks(NOW)
     assert found == ["exhausted: its last occurrence was 2026-03-28T01:30:00Z"]

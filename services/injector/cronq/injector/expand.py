@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -13,8 +14,10 @@ from cronq.domain.ids import run_id
 from cronq.domain.occurrence import Expansion, Occurrence, expand
 from cronq.domain.run import Kind, State
 from cronq.domain.schedule import ScheduleError
-from cronq.store import alerts, doorbells, jobs, runs
+from cronq.runtime import crash
+from cronq.store import alerts, doorbells, epoch, jobs, runs
 from cronq.store.doorbells import Doorbell
+from cronq.store.epoch import Epoch
 from cronq.store.rows import JobRecord
 
 BATCH = 500
@@ -30,28 +33,54 @@ class Expanded:
     bells: list[Doorbell] = field(default_factory=list)
     jobs: int = 0
     missed: int = 0
+    last_run: str | None = None  # one that is in the ledger now
 
 
-def expand_once(db: store.Store, *, locked_by: str, window: int, publish_lease: timedelta) -> Expanded:
-    """Expand up to BATCH due jobs. The bells are leased to the caller for `publish_lease`."""
-    return db.transact(lambda tx: _expand(tx, locked_by, window, publish_lease))
+# Which epoch it is; raises `epoch.Held` when nothing may be started.
+Check = Callable[[store.Tx, datetime], Epoch]
 
 
-def _expand(tx: store.Tx, locked_by: str, window: int, publish_lease: timedelta) -> Expanded:
+def _any_state(tx: store.Tx, _: datetime) -> Epoch:
+    return epoch.current(tx)
+
+
+def expand_once(
+    db: store.Store,
+    *,
+    locked_by: str,
+    window: int,
+    publish_lease: timedelta,
+    check: Check = _any_state,
+) -> Expanded:
+    """Expand up to BATCH due jobs. The bells are leased to the caller for `publish_lease`.
+
+    Raises what `check` does.
+    """
+    return db.transact(lambda tx: _expand(tx, locked_by, window, publish_lease, check))
+
+
+def _expand(tx: store.Tx, locked_by: str, window: int, publish_lease: timedelta, check: Check) -> Expanded:
     now = store.now(tx)
-    due = _expansions(jobs.claim_due(tx, now, BATCH), now)
+    began = check(tx, now).since
+    due = _expansions(jobs.claim_due(tx, now, BATCH), now, began)
     if not due:
         return Expanded()
-    jobs.record_hand_changes(tx, [d.job for d in due if d.job.is_changed_by_hand()], now)
+    crash.reach("injector.expand.claimed")
+    begins = {d.job.id: _first_run(d.job, now) for d in due if _begins(d.job)}
+    changed = [d.job for d in due if d.job.is_changed_by_hand() or d.job.id in begins]
+    jobs.record_hand_changes(tx, changed, now, begins)
     rows, bells = _ledger(due, _Room(tx, window), now, now + publish_lease)
     fresh = runs.insert(tx, rows, now)
     released = {int(str(r["job_id"])) for r in rows if r["run_id"] in fresh and r["kind"] == Kind.SLOT}
     runs.supersede(tx, released, now, newer=fresh)
-    jobs.advance(tx, [(d.job.id, _next_run(tx, d, now)) for d in due], locked_by)
+    crash.reach("injector.expand.half")
+    jobs.advance(tx, [(d.job.id, begins.get(d.job.id, d.expansion.next_run)) for d in due], locked_by)
     _alert_problems(tx, due, now)
+    crash.reach("injector.expand.uncommitted")
     missed = sum(r["state"] == State.MISSED for r in rows)
     # A bell for an occurrence that has its row already would ring for nothing.
-    return Expanded([b for b in bells if b.run_id in fresh], len(due), missed)
+    last = str(rows[-1]["run_id"]) if rows and rows[-1]["run_id"] in fresh else None
+    return Expanded([b for b in bells if b.run_id in fresh], len(due), missed, last)
 
 
 @dataclass(frozen=True)
@@ -62,8 +91,11 @@ class _Due:
     expansion: Expansion
 
 
-def _expansions(claimed: Sequence[JobRecord], now: datetime) -> list[_Due]:
-    """As many of the claimed jobs as can be expanded before the database takes its locks back."""
+def _expansions(claimed: Sequence[JobRecord], now: datetime, began: datetime | None) -> list[_Due]:
+    """As many of the claimed jobs as can be expanded before the database takes its locks back.
+
+    What was due when the epoch `began` may have run before it, and is missed.
+    """
     due: list[_Due] = []
     instants = 0
     for job in claimed:
@@ -71,11 +103,23 @@ def _expansions(claimed: Sequence[JobRecord], now: datetime) -> list[_Due]:
         if job.problem:
             refused = (replace(o, missed=o.missed or job.problem) for o in expansion.occurrences)
             expansion = replace(expansion, occurrences=tuple(refused))
+        if began is not None:
+            expansion = _missed_before(began, expansion)
         due.append(_Due(job, expansion))
         instants += sum(o.count or 1 for o in expansion.occurrences)
         if instants >= MOST_INSTANTS:
             break
     return due
+
+
+def _missed_before(began: datetime, expansion: Expansion) -> Expansion:
+    kept = (
+        replace(o, missed=epoch.REASON)
+        if o.kind is Kind.SLOT and o.scheduled_for <= began and not o.missed
+        else o
+        for o in expansion.occurrences
+    )
+    return replace(expansion, occurrences=tuple(kept))
 
 
 class _Room:
@@ -137,16 +181,15 @@ def _row(
     )
 
 
-def _next_run(tx: store.Tx, due: _Due, now: datetime) -> datetime | None:
+def _begins(job: JobRecord) -> bool:
     """A job that was never scheduled begins now, also one whose `next_run` is no instant at all."""
-    job = due.job
-    if job.next_run is None and (job.revision == 0 or not job.run_now):
-        return _first_run(tx, job, now)
-    return due.expansion.next_run
+    return job.next_run is None and (job.revision == 0 or not job.run_now)
 
 
 def _alert_problems(tx: store.Tx, due: Sequence[_Due], now: datetime) -> None:
     for each in due:
+        if _begins(each.job):
+            _alert_unreadable(tx, each.job, now)
         if each.expansion.problem:
             hint = "PUT another schedule, or set next_run with it"
             _alert(tx, each.job, f"will not run again: {each.expansion.problem}; {hint}", now)
@@ -158,6 +201,13 @@ def _alert(tx: store.Tx, job: JobRecord, what: str, now: datetime) -> None:
     alerts.raise_alert(tx, alerts.BAD_JOB, alerts.job(job.id), f"job {job.id} {job.spec.name!r} {what}", now)
 
 
+def _alert_unreadable(tx: store.Tx, job: JobRecord, now: datetime) -> None:
+    try:
+        job.spec.parsed_schedule()
+    except ScheduleError as error:
+        _alert(tx, job, f"will not run: {error}", now)
+
+
 def adopt_unseen_once(db: store.Store) -> int:
     """Give jobs that were inserted by hand their first revision, and a `next_run` if they have none."""
     return db.transact(_adopt)
@@ -166,21 +216,21 @@ def adopt_unseen_once(db: store.Store) -> int:
 def _adopt(tx: store.Tx) -> int:
     now = store.now(tx)
     unseen = jobs.claim_unseen(tx, BATCH)
-    jobs.record_hand_changes(tx, unseen, now)
     waiting = [j for j in unseen if j.next_run is None and j.removed_at is None]
-    first = [(j.id, _first_run(tx, j, now)) for j in waiting]
-    jobs.begin_at(tx, [(job_id, at) for job_id, at in first if at])
+    begins = {j.id: _first_run(j, now) for j in waiting}
+    jobs.record_hand_changes(tx, unseen, now, begins)
+    jobs.begin_at(tx, [(job_id, at) for job_id, at in begins.items() if at])
+    for job in waiting:
+        _alert_unreadable(tx, job, now)
     return len(unseen)
 
 
-def _first_run(tx: store.Tx, job: JobRecord, now: datetime) -> datetime | None:
+def _first_run(job: JobRecord, now: datetime) -> datetime | None:
     """On its schedule's next instant; a bare interval begins at once; neither: only when asked."""
     if job.spec.schedule is None:
         start = now.replace(microsecond=0)
         return start + (job.interval if job.run_now else timedelta(0)) if job.interval else None
-    try:
+    with suppress(ScheduleError):
         schedule = job.spec.parsed_schedule()
         return schedule.next_after(now) if schedule else None
-    except ScheduleError as error:
-        _alert(tx, job, f"will not run: {error}", now)
-        return None
+    return None

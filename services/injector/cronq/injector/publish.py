@@ -9,6 +9,7 @@ from cronq import store
 from cronq.bus.interface import Bus, Confirm, Message
 from cronq.bus.messages import JobMessage, encode_job
 from cronq.bus.topology import queue_for_key
+from cronq.runtime import crash
 from cronq.store import alerts, doorbells
 from cronq.store.doorbells import Doorbell
 
@@ -22,7 +23,10 @@ def release_once(db: store.Store, window: int) -> int:
     """Let waiting runs out, up to the window of each key; returns how many."""
     with db.read() as tx:
         is_any = doorbells.has_ripe(tx, store.now(tx)) or doorbells.waiting_keys(tx)
-    return db.transact(lambda tx: _release(tx, window)) if is_any else 0
+    released = db.transact(lambda tx: _release(tx, window)) if is_any else 0
+    if released:
+        crash.reach("injector.release.committed")
+    return released
 
 
 def _release(tx: store.Tx, window: int) -> int:
@@ -31,7 +35,10 @@ def _release(tx: store.Tx, window: int) -> int:
     keys = doorbells.waiting_keys(tx)
     queued = doorbells.queued_counts(tx)
     room = {key: min(window - queued.get(key, 0), BATCH) for key in keys}
-    return sum(doorbells.release(tx, key, free, now) for key, free in room.items() if free > 0)
+    released = sum(doorbells.release(tx, key, free, now) for key, free in room.items() if free > 0)
+    if released:
+        crash.reach("injector.release.uncommitted")
+    return released
 
 
 def lease_once(db: store.Store, lease: timedelta) -> list[Doorbell]:
@@ -58,6 +65,7 @@ class Publisher:
     def publish(self, bells: Sequence[Doorbell]) -> None:
         """Publish a batch and mark it. No verdict means unknown: those stay leased and come again."""
         verdicts = self._bus.publish([self._message(b) for b in bells])
+        crash.reach("injector.publish.sent")
         by_verdict: dict[Confirm, list[Doorbell]] = {}
         for bell, verdict in zip(bells, verdicts, strict=True):
             by_verdict.setdefault(verdict, []).append(bell)
@@ -94,5 +102,7 @@ class Publisher:
                 alerts.raise_alert(tx, NO_QUEUE, key, text, now)
             # Whoever raised them: another injector, or this one before its restart.
             alerts.clear_all(tx, NO_QUEUE, found, now)
+            crash.reach("injector.publish.uncommitted")
 
         self._db.transact(work)
+        crash.reach("injector.publish.marked")

@@ -17,9 +17,12 @@ from cronq.domain.errors import Unavailable
 from cronq.injector.expand import adopt_unseen_once, expand_once
 from cronq.injector.publish import Publisher, lease_once, release_once
 from cronq.injector.watch import Watch
+from cronq.injector.witness import Memory
+from cronq.runtime import crash
 from cronq.runtime.settings import Settings
-from cronq.store import doorbells, facts
+from cronq.store import doorbells, epoch, facts
 from cronq.store.doorbells import Doorbell
+from cronq.store.epoch import Held
 
 log = structlog.get_logger()
 
@@ -59,7 +62,10 @@ class Injector:
             plain_queues=frozenset(settings.plain_queues),
         )
         self._watch = Watch(db, bus, name=owner, lease=timedelta(seconds=settings.lease_s))
+        self._canary = Chore(self._watch.canary_every.total_seconds(), self._send_canary)
         self._chores = self._make_chores(settings.lease_s)
+        self._memory = Memory(settings.state_dir / "injector")
+        self._held: str | None = None
         self._stepped_at = 0.0
         self._is_declared = False
         self._is_broker_back = threading.Event()
@@ -69,7 +75,7 @@ class Injector:
         watch = self._watch
         return [
             Chore(1.0, lambda: adopt_unseen_once(self._db)),
-            Chore(watch.canary_every.total_seconds(), self._send_canary),
+            self._canary,
             Chore(min(2.0, lease_s / 6), watch.reap),
             Chore(2.0, watch.send_kills),
             Chore(5.0, self._measure),
@@ -80,12 +86,22 @@ class Injector:
     def step(self) -> bool:
         """Returns whether there was anything to do. Raises Unavailable when the store is away."""
         self._declare_once()
-        expanded = expand_once(
-            self._db,
-            locked_by=self._owner,
-            window=self._window,
-            publish_lease=PUBLISH_LEASE,
-        )
+        try:
+            expanded = expand_once(
+                self._db,
+                locked_by=self._owner,
+                window=self._window,
+                publish_lease=PUBLISH_LEASE,
+                check=self._memory.check,
+            )
+        except Held as held:
+            self._stand_still(held)
+            raise
+        self._held = None
+        if expanded.last_run:
+            self._memory.note(expanded.last_run)
+        if expanded.bells:
+            crash.reach("injector.expand.committed")
         released = release_once(self._db, self._window)
         published = self._publish(expanded.bells)
         if expanded.jobs:
@@ -95,6 +111,14 @@ class Injector:
             chore.run_if_due(now)
         self._stepped_at = now
         return bool(expanded.jobs or released or published)
+
+    def _stand_still(self, held: Held) -> None:
+        """Until a person has accepted the database as it is; what comes from runners still goes through."""
+        if self._held is None:
+            self._held = str(held)
+            epoch.hold(self._db, self._held)
+        self._stepped_at = time.monotonic()
+        self._canary.run_if_due(self._stepped_at)
 
     def _publish(self, fresh: list[Doorbell]) -> int:
         """While the broker is away, bells stay leased or due: no occurrence waits for it."""
@@ -107,6 +131,7 @@ class Injector:
             self._publisher.publish(fresh)
         stale = lease_once(self._db, PUBLISH_LEASE)
         if stale:
+            crash.reach("injector.republish.leased")
             self._publisher.publish(stale)
         return len(fresh) + len(stale)
 
@@ -127,6 +152,7 @@ class Injector:
 
     def _note_step(self) -> None:
         self._db.transact(lambda tx: facts.put(tx, facts.INJECTOR, self._owner, store.now(tx)))
+        self._memory.save()
 
     def is_ready(self) -> dict[str, str | None]:
         """The checks of `/readyz`: None where all is well."""
@@ -134,6 +160,7 @@ class Injector:
         return {
             "broker": None if self._bus.is_connected() else "not connected",
             "database": None if stepped else "no step went through for 30 s",
+            "epoch": self._held,
         }
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ from cronq.bus.topology import RESULTS_KEY, queue_for_key
 from cronq.domain.errors import Unavailable
 from cronq.domain.event import Canary
 from cronq.injector.publish import NO_QUEUE
-from cronq.store import alerts, doorbells, facts, leases, runs
+from cronq.runtime import crash
+from cronq.store import alerts, doorbells, facts, leases, lost, runs
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ STALE_AFTER = timedelta(seconds=30)
 AWAITED = "canary_awaited"  # when an injector first waited for a canary
 SILENT = "pipeline_silent"  # when one last saw that the pipeline was not fresh
 LATE_AFTER = timedelta(seconds=60)
-PIPELINE, LATE, LOST, NO_CONSUMER = "pipeline_stale", "late_start", "runner_lost", "no_consumer"
+PIPELINE, LATE, NO_CONSUMER = "pipeline_stale", "late_start", "no_consumer"
 
 
 class Watch:
@@ -91,19 +92,21 @@ class Watch:
         if not self.judge_pipeline() or not self._bus.is_connected():
             return 0
         # Answers to what was asked in a silence were lost in it.
-        lost = self._db.transact(self._lose)
+        count = self._db.transact(self._lose)
         questions = self._db.transact(self._ask)
+        if questions:
+            crash.reach("injector.reap.asked")
         self._send([(q.control_key, Order("report", q.run_id, q.attempt, self._name)) for q in questions])
-        return lost
+        return count
 
     def _lose(self, tx: store.Tx) -> int:
         now = store.now(tx)
-        lost = leases.lose_unanswered(tx, now, BATCH, heard_since=_silent_at(tx))
-        for run_id in lost:
-            text = f"run {run_id} is lost: its runner is silent"
-            alerts.raise_alert(tx, LOST, f"run {run_id}", text, now)
-            log.warning("run.lost", run_id=run_id)
-        return len(lost)
+        losses = leases.lose_unanswered(tx, now, BATCH, heard_since=_silent_at(tx))
+        count = len(losses.lost) + len(losses.retried)
+        if count:
+            crash.reach("injector.reap.lost")
+        lost.tell(tx, losses, "its runner is silent", now)
+        return count
 
     def _ask(self, tx: store.Tx) -> list[leases.Question]:
         """New questions, and those that are still open: one of them may have been lost."""

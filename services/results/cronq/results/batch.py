@@ -11,11 +11,10 @@ import structlog
 from cronq import store
 from cronq.bus.messages import Event
 from cronq.domain.event import Boot, Canary, Heartbeat, OutputChunk, RunEvent
-from cronq.store import alerts, facts, leases, outcomes
+from cronq.runtime import crash
+from cronq.store import facts, leases, lost, outcomes
 
 log = structlog.get_logger()
-
-LOST = "runner_lost"
 
 
 @dataclass
@@ -72,6 +71,8 @@ def apply_batch(tx: store.Tx, batch: Batch, lease: timedelta) -> None:
         _apply_boot(tx, report, lease)
     if batch.beats:
         leases.beat(tx, batch.beats, now, now + lease)
+    if batch.runs:
+        crash.reach("results.events.uncommitted")
     if batch.canaries:
         latest = max(batch.canaries, key=lambda c: c.at)
         # One from the future would prove the pipeline fresh for ever.
@@ -83,11 +84,7 @@ def _apply_runs(tx: store.Tx, told: Sequence[RunEvent]) -> None:
     applied = outcomes.apply(tx, told, now)
     for event, verdict in applied.superseded:
         log.info("event.superseded", run_id=event.run_id, type=event.type, why=verdict.why)
-    for run_id in applied.lost:
-        alerts.raise_alert(
-            tx, LOST, f"run {run_id}", f"run {run_id} was interrupted: nobody knows its end", now
-        )
-    alerts.clear_all(tx, LOST, [f"run {run_id}" for run_id in applied.found_again], now)
+    lost.tell(tx, applied.losses, "interrupted, and nobody knows its end", now)
 
 
 def _apply_boot(tx: store.Tx, report: Boot, lease: timedelta) -> None:

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import structlog
 
 from cronq import store
-from cronq.bus.interface import Bus, Confirm, Delivery, Message
+from cronq.bus.dead import dead_message
+from cronq.bus.interface import Bus, Confirm, Delivery
 from cronq.bus.messages import decode_events, join_events, split_events
-from cronq.bus.topology import DEAD_KEY
 from cronq.domain.errors import BadMessage, CronqError
 from cronq.results.batch import Batch
+from cronq.runtime import crash
 
 log = structlog.get_logger()
 
 # No retry helps against these.
 POISON = (BadMessage, store.Refused)
-REASON_HEADER_BYTES = 1024
 
 Readable = tuple[Delivery, Batch]
 Commit = Callable[[Sequence[Batch]], None]
@@ -79,11 +79,11 @@ def _refusal(part: bytes, commit: Commit) -> CronqError | None:
 
 def bury(bus: Bus, delivery: Delivery, why: str, body: bytes) -> None:
     """Move a delivery, or what of it is poison, to `cronq_dead`; given back when that can't be confirmed."""
-    reason = why.encode()[:REASON_HEADER_BYTES].decode(errors="ignore")
-    headers: dict[str, str | int] = {"x-reason": reason, "x-queue": delivery.queue}
-    [verdict] = bus.publish([Message(DEAD_KEY, body, headers=headers)], 5.0)
+    crash.reach("results.poison.found")
+    [verdict] = bus.publish([dead_message(delivery.queue, body, why)], 5.0)
     if verdict is Confirm.CONFIRMED:
-        log.warning("message.dead", queue=delivery.queue, reason=reason)
+        crash.reach("results.poison.buried")
+        log.warning("message.dead", queue=delivery.queue, reason=why[:1024])
         delivery.ack()
     else:
         delivery.reject(requeue=True)

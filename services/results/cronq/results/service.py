@@ -17,9 +17,13 @@ from cronq.domain.run import Claim, Denial
 from cronq.results.batch import Batch, apply_batch
 from cronq.results.gather import Gatherer
 from cronq.results.grants import reply_message
+from cronq.results.letters import DeadLetters
 from cronq.results.poison import POISON, Readable, bury, groups, poison_of
+from cronq.runtime import crash
 from cronq.runtime.settings import Settings
-from cronq.store import claims
+from cronq.store import claims, epoch
+from cronq.store.claims import Granted
+from cronq.store.epoch import Held
 
 log = structlog.get_logger()
 
@@ -33,7 +37,7 @@ MOST_EVENTS = 5_000
 
 
 class Results:
-    """One thread for claims, so that they never wait behind a batch of events; `step` applies events."""
+    """`step` applies events; claims have a thread, so that they never wait behind those, letters another."""
 
     name = "results"
 
@@ -42,9 +46,12 @@ class Results:
         self._bus = bus
         self._lease = timedelta(seconds=settings.lease_s)
         self._events: Gatherer | None = None
+        self._letters = DeadLetters(db, bus)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._problem: str | None = "not started"
+        self._epoch = 1
+        self._granted: tuple[str, int, int] | None = None  # a run, its attempt, in which epoch
 
     def step(self) -> bool:
         """Apply one batch of events; blocks up to WAIT_S for its first. Returns whether any came."""
@@ -63,6 +70,7 @@ class Results:
                 target=self._grant_loop, args=[claims_gatherer], name="claims", daemon=True
             )
             self._thread.start()
+            self._letters.start()
         return self._events
 
     def _gatherer(self, queue: str, pause_s: float) -> Gatherer:
@@ -120,7 +128,9 @@ class Results:
 
     def _commit(self, batches: Sequence[Batch]) -> None:
         merged = Batch.merged(batches)
+        _reach("results.events.taken", merged)
         self._db.transact(lambda tx: apply_batch(tx, merged, self._lease))
+        _reach("results.events.committed", merged)
 
     # -- claims
 
@@ -144,14 +154,34 @@ class Results:
                 asked.append((delivery, decode_claim(delivery.body)))
             except BadMessage as error:
                 bury(self._bus, delivery, str(error), delivery.body)
-        answers = self._db.transact(lambda tx: self._answer(tx, [c for _, c in asked]))
+        crash.reach("results.claim.taken")
+        answers = self._decide([c for _, c in asked])
+        crash.reach("results.claim.committed")
         self._reply([d.reply_to for d, _ in asked], answers)
+        crash.reach("results.claim.replied")
         for delivery, _ in asked:
             delivery.ack()
 
+    def _decide(self, asked: Sequence[Claim]) -> list[claims.Answer]:
+        """Nothing is granted while the database is older than what was committed to it."""
+        try:
+            answers = self._db.transact(lambda tx: self._answer(tx, asked))
+        except Held as held:
+            epoch.hold(self._db, str(held))
+            return [(claim, Denial("held: the database is older than what was committed")) for claim in asked]
+        granted = [claim for claim, answer in answers if isinstance(answer, Granted)]
+        if granted:
+            self._granted = (granted[-1].run_id, granted[-1].attempt, self._epoch)
+        return answers
+
     def _answer(self, tx: store.Tx, asked: Sequence[Claim]) -> list[claims.Answer]:
         now = store.now(tx)
-        return claims.answer(tx, asked, now, now + self._lease)
+        self._epoch = epoch.current(tx).number
+        if self._granted is not None and self._granted[2] == self._epoch:
+            epoch.check_grant(tx, *self._granted[:2], now)
+        answers = claims.answer(tx, asked, now, now + self._lease, epoch=self._epoch)
+        crash.reach("results.claim.uncommitted")
+        return answers
 
     def _reply(self, keys: Sequence[str | None], answers: Sequence[claims.Answer]) -> None:
         """An answer that gets lost is asked for again."""
@@ -178,5 +208,12 @@ class Results:
         self._closing.set()
         if self._thread is not None:
             self._thread.join(5)
+        self._letters.close()
         self._bus.close()
         self._db.close()
+
+
+def _reach(point: str, batch: Batch) -> None:
+    """Heartbeats and canaries come all the time, and lose nothing."""
+    if batch.runs:
+        crash.reach(point)

@@ -31,6 +31,7 @@ from cronq.runner.keeper_client import (
 )
 from cronq.runner.keeper_events import instant
 from cronq.runner.outbox import Outbox
+from cronq.runtime import crash
 from cronq.runtime.clock import utc_now
 
 log = structlog.get_logger()
@@ -228,7 +229,8 @@ class Attempts:
             self._on_duplicate(item)
         elif isinstance(item, Started):
             log.info("run.started", run_id=item.run_id, attempt=item.attempt, pid=item.pid)
-            self._put(EventType.STARTING, item.key, started_at=item.started_at, pid=item.pid)
+            told = partial(crash.reach, "runner.start.told")
+            self._put(EventType.STARTING, item.key, told, started_at=item.started_at, pid=item.pid)
         elif isinstance(item, Finished):
             self._on_finished(item)
         elif isinstance(item, LaunchFailed):
@@ -242,11 +244,17 @@ class Attempts:
         return item.key
 
     def _on_output(self, item: Output) -> None:
+        crash.reach("runner.output.received")
         chunk = OutputChunk(item.run_id, item.attempt, self._owner.lineage, item.offset, item.data)
         upto = item.offset + len(item.data)
-        self._outbox.put(chunk, partial(self._order, lambda keeper: keeper.ack_output(*item.key, upto)))
+        self._outbox.put(chunk, partial(self._free_output, item.key, upto))
+
+    def _free_output(self, key: Key, upto: int) -> None:
+        crash.reach("runner.output.told")
+        self._order(lambda keeper: keeper.ack_output(*key, upto))
 
     def _on_finished(self, item: Finished) -> None:
+        crash.reach("runner.finish.received")
         log.info("run.finished", run_id=item.run_id, attempt=item.attempt, return_code=item.return_code)
         self._end(
             item.key,
@@ -266,10 +274,17 @@ class Attempts:
 
     def _end(self, key: Key, kind: EventType, **facts: object) -> None:
         """Tell an end; the keeper forgets it once the broker has it."""
-        self._put(kind, key, done=True, **facts)
+        self._put(kind, key, partial(self._forget, key), **facts)
         self._live.pop(key, None)
 
-    def _put(self, kind: EventType, key: Key, *, done: bool = False, **facts: object) -> None:
+    def _forget(self, key: Key) -> None:
+        crash.reach("runner.finish.told")
+        self._order(lambda keeper: keeper.reported(*key))
+        crash.reach("runner.finish.reported")
+
+    def _put(
+        self, kind: EventType, key: Key, done: Callable[[], None] | None = None, **facts: object
+    ) -> None:
         live = self._live.get(key)
         event = RunEvent(
             type=kind,
@@ -283,5 +298,4 @@ class Attempts:
             host=self._host,
             **facts,  # type: ignore[arg-type]  # the callers name RunEvent's own fields
         )
-        forget = partial(self._order, lambda keeper: keeper.reported(*key)) if done else None
-        self._outbox.put(event, forget)
+        self._outbox.put(event, done)

@@ -19,7 +19,7 @@ READY_S = 15.0
 LOG = "keeper.log"
 LOG_BYTES = 1 << 20
 # The rest of our environment is no business of a process that outlives us; jobs get theirs by order.
-_NEEDED = ("PATH", "LD_LIBRARY_PATH", "TZ")
+_NEEDED = ("PATH", "LD_LIBRARY_PATH", "TZ", "CRONQ_CRASH_POINT")
 _PROGRAM = Path(keeper.__file__).with_name("__main__.py")
 
 

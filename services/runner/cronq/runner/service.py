@@ -15,13 +15,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import structlog
 
+from cronq.bus.dead import dead_message
 from cronq.bus.interface import Bus, Consumer, Delivery, Message, Queue
 from cronq.bus.messages import Denied, Grant, Order, decode_job, decode_reply, encode_events
-from cronq.bus.topology import DEAD_KEY, RESULTS_KEY, runner_queue
+from cronq.bus.topology import RESULTS_KEY, runner_queue
 from cronq.domain.errors import BadMessage, Unavailable
 from cronq.domain.event import Boot, Heartbeat
 from cronq.domain.run import Owner
@@ -31,6 +33,7 @@ from cronq.runner.environment import base_environment
 from cronq.runner.folder import Folder
 from cronq.runner.options import Options, host_name, new_instance
 from cronq.runner.outbox import Outbox
+from cronq.runtime import crash
 from cronq.runtime.clock import utc_now
 from cronq.runtime.settings import Settings
 
@@ -109,7 +112,8 @@ class Runner:
             return
         self._bus.declare(self._declared)
         self._attempts.connect()
-        self._outbox.put(self._boot())
+        crash.reach("runner.boot.connected")
+        self._outbox.put(self._boot(), partial(crash.reach, "runner.boot.told"))
         self._bus.on_reconnect(self._beat_soon)
         replies = self._bus.consume([self._own_queue.name], prefetch=1000)
         self._jobs = self._bus.consume(self._queues, prefetch=max(1, self._slots))
@@ -190,12 +194,12 @@ class Runner:
         if key in self._claims or self._attempts.is_live(key):
             delivery.ack()  # a copy of what is here already
         else:
+            crash.reach("runner.delivery.taken")
             self._claims.add(key, job.job_id, delivery, now)
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
         """A message that nobody can read goes to `cronq_dead`, once."""
-        headers: dict[str, str | int] = {"x-reason": reason[:1024], "x-queue": delivery.queue}
-        [verdict] = self._bus.publish([Message(DEAD_KEY, delivery.body, headers=headers)], 5.0)
+        [verdict] = self._bus.publish([dead_message(delivery.queue, delivery.body, reason)], 5.0)
         log.warning("message.dead", queue=delivery.queue, reason=reason)
         if verdict.name == "CONFIRMED":
             delivery.ack()
@@ -209,8 +213,10 @@ class Runner:
         if pending is not None and pending.grant is not None:
             return  # a copy of the grant that is being carried out
         if pending is not None and not pending.is_cancelled and self._claims.is_valid(grant, clock()):
+            crash.reach("runner.grant.received")
             pending.grant = grant
             self._attempts.start(grant, pending.job_id)
+            crash.reach("runner.start.ordered")
         elif grant.instance == self._owner.instance and not self._attempts.is_live(key):
             self._decline(key)
 
@@ -256,18 +262,24 @@ class Runner:
             # The keeper has it in its journal, one way or the other: the doorbell has done its work.
             pending = self._claims.pop(key)
             if pending is not None:
+                crash.reach("runner.start.recorded")
                 pending.delivery.ack()
+                crash.reach("runner.delivery.acked")
 
     # -- telling
 
     def _send(self, now: float) -> None:
         others: list[Message] = []
+        claims = 0
         if self._bus.is_connected():
             others = list(self._claims.due(now, self._own_queue.name))
+            claims = len(others)
             if now >= self._beat_at:
                 self._beat_at = now + self._settings.heartbeat_s
                 others.append(self._beat_message())
         self._outbox.flush(others)
+        if claims:
+            crash.reach("runner.claim.sent")
 
     def _beat_soon(self) -> None:
         self._beat_at = 0.0

@@ -1,8 +1,12 @@
 """Who may write: holders of the token, people who entered with it, or else only this machine.
 
-Reading is open. Without CRONQ_API_TOKEN a write must come from this very machine: a loopback peer, no
-proxy in between, and a loopback name in Host, because a page of another site can give its own name the
-address 127.0.0.1 (DNS rebinding). A browser's write must in addition come from a page of ours.
+Reading is open, save of what may hold secrets. Without CRONQ_API_TOKEN a write must come from this very
+machine: a loopback peer, no proxy in between, and a loopback name in Host, because a page of another site
+can give its own name the address 127.0.0.1 (DNS rebinding). A browser's write must in addition come from
+a page of ours.
+
+A command line with access to the database calls the application in its own process, with DIRECT in the
+environ: no server puts what a client sends under such a name.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from cronq.web.context import web
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 API = "/api/"
+DIRECT = "cronq.direct"  # names who runs the command line
 
 _PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 _ENTERED = "entered"
@@ -40,7 +45,7 @@ class Refusal:
 def may_write(asking: Request) -> Refusal | None:
     """None: it may. A session counts outside of the API only, because there a CSRF token guards it."""
     settings = web().settings
-    if _shows_token(asking, settings):
+    if DIRECT in asking.environ or _shows_token(asking, settings):
         return None
     if settings.auth == "none":
         return _by_place(asking, anywhere=settings.auth_none_anywhere)
@@ -65,6 +70,8 @@ def write_notice() -> str | None:
 
 def actor(asking: Request) -> str:
     """Who asks, as a run or a revision says it."""
+    if DIRECT in asking.environ:
+        return str(asking.environ[DIRECT])
     if _shows_token(asking, web().settings):
         return "api token"
     has_entered = not asking.path.startswith(API) and is_entered()

@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_wtf import CSRFProtect
 
 from cronq.domain.category import MAX_BODY_BYTES
-from cronq.runtime import config, log
+from cronq.runtime import config, crash, log
 from cronq.runtime.settings import Settings
 from cronq.store import Store, open_store
 from cronq.web import api, enter, errors, headers, health
@@ -30,6 +30,7 @@ def create_app(settings: Settings | None = None, db: Store | None = None) -> Fla
     if settings is None:
         settings = config.load(os.environ)
         log.configure(settings.log_level, settings.log_format, "web")
+    crash.arm(settings.crash_point)
     app = Flask("cronq.web", root_path=os.path.dirname(__file__))
     _configure(app, settings)
     app.extensions[KEY] = Web(db or open_store(settings.require_database()), settings)

@@ -103,14 +103,21 @@ def _our_job(record: JobRecord) -> Json:
     spec = record.spec
     return {
         "schedule": spec.schedule,
+        "schedule_text": spec.schedule_words(),
         "timezone": spec.timezone,
         "dst": spec.dst,
+        "start": spec.start,
+        "end": spec.end,
         "enabled": spec.enabled,
         "revision": record.revision,
         "description": spec.description,
         "tags": list(spec.tags),
         "timeout": None if spec.timeout is None else format_duration(spec.timeout),
         "kill_grace": format_duration(spec.kill_grace),
+        "guarantee": spec.guarantee,
+        "max_attempts": spec.max_attempts,
+        "retry_delay": format_duration(spec.retry_delay),
+        "retry_backoff": spec.retry_backoff,
     }
 
 
@@ -173,6 +180,11 @@ def _more_of_run(row: Row) -> Json:
         "output_bytes": row["output_bytes"],
         "last_scheduled_for": instant(row["last_scheduled_for"]),
         "missed_count": row["missed_count"],
+        "release_at": instant(row["release_at"]),
+        "retries": row["retries"],
+        "needs_decision": bool(row["needs_decision"]),
+        "decided_by": row["decided_by"],
+        "epoch": row["epoch"],
     }
 
 

@@ -9,7 +9,7 @@ import traceback
 from itertools import zip_longest
 
 from cronq.runner.journal import key_of
-from cronq.runner.keeper import processes, saved
+from cronq.runner.keeper import crash, processes, saved
 from cronq.runner.keeper.attempt import Attempt, Story
 from cronq.runner.keeper.launch import Launch, Launchers
 from cronq.runner.keeper.link import Link
@@ -180,8 +180,10 @@ class Keeper:
     def _launch_noted(self) -> None:
         if not self._orders:
             return
+        crash.reach("keeper.start.ordered")
         orders, self._orders = self._orders, {}
         lines = self._journal.append_now([_record("go", key, at=time.time()) for key in orders])
+        crash.reach("keeper.start.recorded")
         for (key, order), line in zip_longest(orders.items(), lines):
             if line is None:
                 self._not_started(key, f"the runner's journal can't be written: {self._journal.trouble}")
@@ -219,16 +221,20 @@ class Keeper:
             attempt.line = self._journal.append(failed)
             self._teller.news(attempt)
             return
+        crash.reach("keeper.start.forked")
         started = _record("started", attempt.key, pid=launch.pid, at=launch.at, ticks=launch.ticks)
         attempt.line = self._journal.append(started)
         self._teller.say(attempt.line)
         attempt.begin(launch.pid, launch.pidfd, launch.began)
+        crash.reach("keeper.start.written", self._journal.flush)
         if order["timeout_s"] is not None:
             attempt.limit_time(order["timeout_s"], order["kill_grace_s"])
 
     def _on_ended(self, attempt: Attempt, end: Message) -> None:
         self._live -= 1
+        crash.reach("keeper.finish.reaped")
         attempt.line = self._journal.append(_record("finished", attempt.key, **end))
+        crash.reach("keeper.finish.recorded", self._journal.flush)
         self._teller.news(attempt)
 
     def _end(self, key: Key, record: Message) -> None:
@@ -254,6 +260,7 @@ class Keeper:
         key = key_of(order)
         story = self._teller.stories.get(key)
         if story is not None and not story.is_live:
+            crash.reach("keeper.finish.told")
             self._journal.append(_record("reported", key))
             self._teller.forget(key)
             if story.is_saved:

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from cronq.web.api import categories, fleet, jobs, runs
+from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
 
-BLUEPRINTS = (categories.blueprint, jobs.blueprint, runs.blueprint, fleet.blueprint)
+BLUEPRINTS = (
+    categories.blueprint,
+    jobs.blueprint,
+    runs.blueprint,
+    fleet.blueprint,
+    dead_letters.blueprint,
+    audit.blueprint,
+    failover.blueprint,
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import request
 
 from cronq.domain.errors import InvalidInput, Problem
@@ -49,6 +51,22 @@ def refuse_fields() -> None:
         raise InvalidInput([Problem("invalid_type", "", message)])
     if value:
         raise InvalidInput([_unknown(str(name)) for name in value][:100])
+
+
+def read_choice(name: str, allowed: Sequence[str]) -> str:
+    """The only field of a small body, one of a few words; raises InvalidInput."""
+    value = loads(read_json(), max_bytes=_MAX_SMALL)
+    words = ", ".join(allowed)
+    if not isinstance(value, dict) or name not in value:
+        message = f'{name}: is missing; the body is {{"{name}": …}} with one of {words}'
+        raise InvalidInput([Problem("missing_field", "", message)])
+    problems = [_unknown(str(other)) for other in value if other != name][:100]
+    if value[name] not in allowed:
+        message = f"{name}: {shown(value[name])} is not allowed; one of {words} is"
+        problems.append(Problem("invalid_value", pointer(name), message))
+    if problems:
+        raise InvalidInput(problems)
+    return str(value[name])
 
 
 def _unknown(name: str) -> Problem:

@@ -9,6 +9,7 @@ from cronq import store
 from cronq.domain.category import MAX_JOBS, parse_document
 from cronq.domain.errors import NotFound, PreconditionFailed
 from cronq.domain.strict_json import printable, shown
+from cronq.runtime import crash
 from cronq.store import categories
 from cronq.store.categories import Author, Conditions, Put
 from cronq.web import present
@@ -32,9 +33,12 @@ def put_category(name: str) -> Response:
 
     def replace(tx: store.Tx) -> Put:
         conditions = Conditions(_expected_revision(tx, name), allow_removals=allowed, dry_run=dry_run)
-        return categories.replace(tx, wanted, author, conditions, store.now(tx))
+        put = categories.replace(tx, wanted, author, conditions, store.now(tx))
+        crash.reach("web.put.uncommitted")
+        return put
 
     done = web().db.transact(replace)
+    crash.reach("web.put.committed")
     return _tagged(jsonify(present.put(done)), done.revision)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify, request, url_for
 
 from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, outcomes, runs
+from cronq.store import jobs, lost, outcomes, runs
+from cronq.store.lost import Decision
 from cronq.web import present
-from cronq.web.api.body import refuse_fields
+from cronq.web.api.body import read_choice, refuse_fields
 from cronq.web.api.output import Output
 from cronq.web.api.page import listed
 from cronq.web.api.params import Params, no_params, run_id_in
@@ -84,6 +85,35 @@ def cancel_run(run_id: str) -> tuple[Response, int]:
         at = shown["finished_at"] or shown["recorded_at"]
         raise Conflict(f"run {wanted} is over: {was} at {at}")
     return jsonify({"data": {"run": shown}}), 202
+
+
+@blueprint.post("/api/runs/<run_id>/retry")
+def retry_run(run_id: str) -> tuple[Response, int]:
+    """Order the job of a run that is over once more, as a run of its own."""
+    no_params()
+    refuse_fields()
+    wanted, by = run_id_in(run_id), actor(request)
+    return _ordered(web().db.transact(lambda tx: lost.rerun(tx, wanted, by, store.now(tx))))
+
+
+@blueprint.post("/api/runs/<run_id>/decide")
+def decide_run(run_id: str) -> tuple[Response, int]:
+    """Say of a held run what became of it, or order it once more."""
+    no_params()
+    wanted, by = run_id_in(run_id), actor(request)
+    decision = Decision(read_choice("decision", tuple(Decision)))
+    carried_on = web().db.transact(lambda tx: lost.decide(tx, wanted, decision, by, store.now(tx)))
+    if decision is Decision.RERUN:
+        return _ordered(carried_on)
+    with web().db.read() as tx:
+        return jsonify({"data": {"run": named_run(tx, wanted)}}), 200
+
+
+def _ordered(run_id: str) -> tuple[Response, int]:
+    with web().db.read() as tx:
+        response = jsonify({"data": {"run": named_run(tx, run_id)}})
+    response.headers["Location"] = url_for("runs.show_run", run_id=run_id)
+    return response, 202
 
 
 def named_run(tx: store.Tx, run_id: str) -> present.Json:

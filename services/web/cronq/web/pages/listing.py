@@ -119,6 +119,8 @@ def standing(job: JobRecord, now: datetime) -> Sign | None:
 
 def schedule_text(job: JobRecord) -> str:
     """The schedule as it was written, with its zone; of a bare interval `every 5m`."""
-    if job.spec.schedule is None:
+    schedule = job.spec.schedule
+    if schedule is None:
         return f"every {format_duration(job.interval)}" if job.interval else "once"
-    return f"{job.spec.schedule} {job.spec.timezone or ''}".strip()
+    written = schedule if isinstance(schedule, str) else "; ".join(schedule)
+    return f"{written} {job.spec.timezone or ''}".strip()

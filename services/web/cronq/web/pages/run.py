@@ -8,7 +8,8 @@ from werkzeug.wrappers import Response
 from cronq import store
 from cronq.domain.errors import NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, runs
+from cronq.store import jobs, lost, runs
+from cronq.store.lost import Decision
 from cronq.web.auth import actor
 from cronq.web.context import web
 from cronq.web.pages import job_facts, ledger, output, run_facts
@@ -84,6 +85,17 @@ def cancel_run(run_id: str) -> Response:
         raise _unknown(run_id)
     flash(*_said(was))
     return redirect(url_for("pages.run", run_id=run_id))
+
+
+def decide_run(run_id: str) -> Response:
+    """POST: what became of a held run, or once more."""
+    wanted, by = _checked(run_id), actor(request)
+    decision = request.form.get("decision", "")
+    if decision not in tuple(Decision):
+        raise NotFound(f"there is no decision {decision[:64]!r}")
+    carried_on = web().db.transact(lambda tx: lost.decide(tx, wanted, Decision(decision), by, store.now(tx)))
+    flash("Runs again." if carried_on != wanted else f"Decided: it {decision}.", "good")
+    return redirect(url_for("pages.run", run_id=carried_on))
 
 
 def _said(was: State) -> tuple[str, str]:

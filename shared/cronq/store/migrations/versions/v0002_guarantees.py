@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("retry_requested_at", Instant()),
         sa.Column("requested_by", free_text(255)),
         sa.UniqueConstraint("message_id", name="ux_dead_letters_message"),
-        indexes={"ix_dead_letters_retry": ["retry_requested_at"]},
+        indexes={"ix_dead_letters_retry": ["retry_requested_at"], "ix_dead_letters_queue": ["queue"]},
     )
 
 

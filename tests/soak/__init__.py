@@ -1,0 +1,1 @@
+"""The soak: hundreds of jobs under random faults, and a checker that believes only the jobs themselves."""
