@@ -73,7 +73,7 @@ def make_jobs(count: int, starts_per_s: float, rng: random.Random) -> list[Job]:
         kind = KINDS[number % len(KINDS)]
         # What is left of the rate is spread over the jobs that are left.
         wanted = (count - number) / max(starts_per_s - rate, 0.01) * rng.uniform(0.3, 1.7)
-        least = 10 if kind.name == "long" else 2
+        least = 30 if kind.name == "long" else 2
         near = next((p for p in PERIODS_S if p >= max(wanted, least)), PERIODS_S[-1])
         jobs.append(Job(f"{kind.name}-{number}", kind, near))
         rate += 1 / near

@@ -26,7 +26,7 @@ def report(outcome: Outcome) -> str:
             f"{when}, commit {_commit()}, {os.cpu_count()} cores, Python {platform.python_version()}, seed"
             f" {outcome.seed}: {size.seconds / 60:g} minutes of faults, {size.jobs} jobs, two injectors, two"
             " results, two runners, one MariaDB, one RabbitMQ; meanwhile"
-            f" {outcome.puts} PUTs (other commands, jobs removed and added) and {outcome.requests} runs by hand."
+            f" {outcome.puts} PUTs (other commands, jobs removed and added), {outcome.requests} runs by hand."
         ),
         "",
         "| injected | times |",

@@ -80,8 +80,8 @@ def _system(folder: Path, mariadb: MariaDB, rabbitmq: RabbitMQ) -> Iterator[tupl
             stack.service("results", name="results-2"),
         ]
         runners = [
-            stack.runner(f"runner-{n}", slots=8, RABBITMQ_URL=ways[f"runner {n} to broker"].url(rabbitmq.url))
-            for n in (1, 2)
+            stack.runner(f"runner-{n}", slots=24, RABBITMQ_URL=way.url(rabbitmq.url))
+            for n, way in ((n, ways[f"runner {n} to broker"]) for n in (1, 2))
         ]
         stack.start(*services, *runners)
         _, api = stack.web()
