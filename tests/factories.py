@@ -25,6 +25,7 @@ NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LEASE = MINUTE
+NOWHERE = "/dev/null/state"  # a folder that nobody can make, not even root
 
 OURS = Owner("host/1", "a" * 32, "1" * 32)
 NEXT = replace(OURS, instance="2" * 32)  # the next process on the same folder
@@ -45,7 +46,7 @@ class Clock:
 
 
 def make_settings(**environ: str) -> Settings:
-    return load({"CRONQ_STATE_DIR": "/nonexistent", **environ})
+    return load({"CRONQ_STATE_DIR": NOWHERE, **environ})
 
 
 # -- SQL as a person writes it

@@ -23,6 +23,7 @@ Choose = Callable[[int], int]
 T = TypeVar("T")
 
 MOST_TOGETHER = 3  # messages in one batch of results
+MOST_OPEN = 6  # runs
 CRASHES = (*[None] * 8, "before", "after")
 FATES = (*[Fate.KEPT] * 8, Fate.UNSURE, Fate.LOST)
 STEPS_S = (1, 1, 4, 4, 20, 35, 70)
@@ -285,6 +286,9 @@ class Adversary:
         return None
 
     def wish(self) -> bool | None:
+        """Not more than what a single runner can do soon."""
+        if len(self._open_runs()) >= MOST_OPEN:
+            return False
         job_id = self._one(self._world.job_ids)
         wish = requests.Wish(job_id, Trigger.API, force=True)
 
@@ -294,11 +298,14 @@ class Adversary:
         self._world.ask_people(f"somebody wants job {job_id} to run", ask)
         return None
 
+    def _open_runs(self) -> list[str]:
+        return sorted(i for i, r in self._world.watcher.runs.items() if State(r["state"]) in LIVE | WAITING)
+
     def cancel(self) -> bool | None:
-        open_runs = [i for i, r in self._world.watcher.runs.items() if State(r["state"]) in LIVE | WAITING]
+        open_runs = self._open_runs()
         if not open_runs:
             return False
-        run_id = self._one(sorted(open_runs))
+        run_id = self._one(open_runs)
 
         def ask() -> None:
             self._world.db.transact(

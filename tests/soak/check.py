@@ -79,10 +79,7 @@ class Asked:
         """Those that must have been due; one that fell into a PUT that changed that is left out."""
         spans = self.there if job.name in self.comers else [(self.since[1], self.until[0])]
         for since, until in spans:
-            at = (since // job.period_s + 1) * job.period_s
-            while at < until:
-                yield at
-                at += job.period_s
+            yield from job.due_between(since, until)
 
     def is_excused(self, at: float, slack_s: float = CALM_S) -> bool:
         """Whether a fault was in force then, or not long before."""
@@ -263,7 +260,7 @@ class _Check:
         if run["trigger"] not in BY_SCHEDULE:
             if run["id"] not in self.asked.requests:
                 self._say(f"run {run['id']} of {run['job']} was asked for by nobody: {run['trigger']}", at)
-        elif at % self.jobs[run["job"]].period_s:
+        elif not self.jobs[run["job"]].is_due(at):
             self._say(f"{run['job']} has a run for {at:.0f}, which is not on its schedule", at)
         elif run["job"] in self.asked.comers and any(a < at < b for a, b in self.asked.gone):
             self._say(f"{run['job']} has a run for {at:.0f}, when it was not there: {_shown(run)}", at)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Periods that divide a minute, so that occurrences are whole multiples of them since the epoch.
-ANCHOR = "2026-01-01T00:00:00Z"
+# Periods that divide a minute, so that occurrences are whole multiples of them since the epoch, and the
+# job's own offset.
+ANCHOR = "2026-01-01T00:00"
 PERIODS_S = (2, 3, 5, 10, 15, 30, 60)
 CATEGORY = "soak"
 
@@ -51,6 +53,18 @@ class Job:
     name: str
     kind: Kind
     period_s: int
+    offset_s: int = 0
+
+    def is_due(self, at: float) -> bool:
+        """Whether the instant, in seconds since the epoch, is on its schedule."""
+        return (at - self.offset_s) % self.period_s == 0
+
+    def due_between(self, since: float, until: float) -> Iterator[float]:
+        """The instants after the one and before the other."""
+        at = ((since - self.offset_s) // self.period_s + 1) * self.period_s + self.offset_s
+        while at < until:
+            yield at
+            at += self.period_s
 
     def definition(self, log: Path, note: int) -> dict[str, object]:
         """As it is PUT; the note changes its command and not what it does."""
@@ -59,7 +73,7 @@ class Job:
         command = f"{start}; {self.kind.script}; {end}; exit {self.kind.code} # {note}"
         return {
             "name": self.name,
-            "schedule": f"R/{ANCHOR}/PT{self.period_s}S",
+            "schedule": f"R/{ANCHOR}:{self.offset_s:02}Z/PT{self.period_s}S",
             "command": command,
             **dict(self.kind.fields),
         }
@@ -75,7 +89,8 @@ def make_jobs(count: int, starts_per_s: float, rng: random.Random) -> list[Job]:
         wanted = (count - number) / max(starts_per_s - rate, 0.01) * rng.uniform(0.3, 1.7)
         least = 30 if kind.name == "long" else 2
         near = next((p for p in PERIODS_S if p >= max(wanted, least)), PERIODS_S[-1])
-        jobs.append(Job(f"{kind.name}-{number}", kind, near))
+        # Spread, so that it is the faults that make a job wait and not its neighbours.
+        jobs.append(Job(f"{kind.name}-{number}", kind, near, number % near))
         rate += 1 / near
     return jobs
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import RabbitMQ
+from tests.servers import MariaDB, RabbitMQ
 from tests.stack import Broker, Stack
 
 _FAILED = pytest.StashKey[bool]()
@@ -37,6 +37,17 @@ def stack(
     """On the session's servers, with the tables made and no process running."""
     made = Stack(tmp_path, database_url=mysql_url, broker=Broker(rabbitmq, amqp_url)).migrate()
     yield from guarded(request, made)
+
+
+@pytest.fixture
+def private_stack(
+    request: pytest.FixtureRequest, tmp_path: Path, private_mariadb: MariaDB, private_rabbitmq: RabbitMQ
+) -> Iterator[Stack]:
+    """On servers that may be hurt, with short clocks, the tables made and no process running."""
+    url = private_mariadb.create_database()
+    broker = Broker(private_rabbitmq, private_rabbitmq.create_vhost())
+    made = Stack(tmp_path, database_url=url, broker=broker).migrate()
+    yield from guarded(request, made.short_clocks())
 
 
 def guarded(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Stack]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.proxy import Proxy
 from tests.servers import MariaDB, RabbitMQ
-from tests.stack import Broker, Stack, wait_until
-from tests.system.conftest import guarded
+from tests.stack import Stack, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -19,14 +16,8 @@ JOBS = 60
 
 
 @pytest.fixture
-def own(
-    request: pytest.FixtureRequest, tmp_path: Path, private_mariadb: MariaDB, private_rabbitmq: RabbitMQ
-) -> Iterator[Stack]:
-    """On servers that may be hurt."""
-    url = private_mariadb.create_database()
-    broker = Broker(private_rabbitmq, private_rabbitmq.create_vhost())
-    made = Stack(tmp_path, database_url=url, broker=broker).migrate()
-    yield from guarded(request, made.short_clocks())
+def own(private_stack: Stack) -> Stack:
+    return private_stack
 
 
 def each_once(stack: Stack, count: int = JOBS) -> None:

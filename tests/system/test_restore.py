@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.servers import MariaDB, RabbitMQ
-from tests.stack import Broker, Stack, wait_until
-from tests.system.conftest import guarded
+from tests.servers import MariaDB
+from tests.stack import Stack, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -20,13 +18,9 @@ EVERY_SECOND = "R/2026-01-01T00:00:00Z/PT1S"
 
 
 @pytest.fixture
-def stack(
-    request: pytest.FixtureRequest, tmp_path: Path, private_mariadb: MariaDB, private_rabbitmq: RabbitMQ
-) -> Iterator[Stack]:
+def stack(private_stack: Stack) -> Stack:
     """On a database of which backups can be taken."""
-    url = private_mariadb.create_database()
-    made = Stack(tmp_path, database_url=url, broker=Broker(private_rabbitmq, private_rabbitmq.url)).migrate()
-    yield from guarded(request, made)
+    return private_stack
 
 
 def cronq(stack: Stack, *command: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +38,6 @@ def cronq(stack: Stack, *command: str) -> subprocess.CompletedProcess[str]:
 def test_fault_33_after_a_restore_nothing_of_the_gap_runs_twice(
     stack: Stack, private_mariadb: MariaDB, tmp_path: Path
 ) -> None:
-    stack.short_clocks()
     stack.start(stack.service("injector"), stack.service("results"), stack.runner(slots=8))
     _, api = stack.web()
     traces = stack.traces()
@@ -86,7 +79,6 @@ def test_fault_33_after_a_restore_nothing_of_the_gap_runs_twice(
 def test_an_injector_that_starts_on_an_older_database_remembers_what_it_did(
     stack: Stack, private_mariadb: MariaDB, tmp_path: Path
 ) -> None:
-    stack.short_clocks()
     injector = stack.service("injector")
     stack.start(injector, stack.service("results"), stack.runner())
     _, api = stack.web()

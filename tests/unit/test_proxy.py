@@ -250,7 +250,7 @@ def test_a_reset_cuts_every_connection_and_accepts_new_ones(proxy: Proxy, client
 def test_a_client_is_cut_off_when_no_server_is_there(proxy: Proxy, echo: Echo) -> None:
     echo.close()
 
-    with connect(proxy) as client, pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionResetError), connect(proxy) as client:
         received(client, 1)
 
 

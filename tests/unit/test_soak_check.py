@@ -274,4 +274,5 @@ def test_jobs_are_of_every_kind_and_start_about_as_often_as_asked() -> None:
     assert {job.kind for job in jobs} == set(KINDS)
     assert 10 < sum(1 / job.period_s for job in jobs) < 30
     assert {job.period_s for job in jobs} <= set(PERIODS_S)
+    assert list(replace(JOB, offset_s=3).due_between(BEGAN, BEGAN + 23)) == [BEGAN + 3, BEGAN + 13]
     assert len({job.name for job in jobs}) == 300

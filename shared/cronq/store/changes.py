@@ -54,11 +54,15 @@ class Losses:
             self.found_again.append(run_id)
 
 
+def columns() -> list[sa.Column[Any]]:
+    """What of a row `view` and `merge` need."""
+    return [runs.c[name] for name in ("run_id", "job_id", "cancel_requested_at", "epoch", *CHANGING)]
+
+
 def locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, Row]:
-    """Rows with what `view` and `merge` need, locked in the order of their ids."""
-    columns = [runs.c[name] for name in ("run_id", "job_id", "cancel_requested_at", "epoch", *CHANGING)]
+    """Rows with these columns, locked in the order of their ids."""
     found = tx.execute(
-        sa.select(*columns)
+        sa.select(*columns())
         .where(runs.c.run_id.in_(sorted(run_ids)))
         .order_by(runs.c.run_id)
         .with_for_update()

@@ -207,14 +207,14 @@ def lose_unanswered(tx: Tx, now: datetime, limit: int, *, heard_since: datetime 
     if heard_since is not None:
         is_asked = runs.c.asked_at > heard_since
     found = tx.execute(
-        sa.select(runs.c.run_id)
+        sa.select(*changes.columns())
         .where(runs.c.lease_until < now, is_asked)
         .order_by(runs.c.lease_until)
         .limit(limit)
         .with_hint(runs, "FORCE INDEX (ix_runs_lease)", "mysql")
         .with_for_update(skip_locked=True)
-    ).scalars()
-    return _lose(tx, list(changes.locked(tx, found).values()), now)
+    )
+    return _lose(tx, [dict(row) for row in found.mappings()], now)
 
 
 def _lose(tx: Tx, rows: Sequence[changes.Row], now: datetime) -> Losses:
