@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from importlib import import_module
 from typing import Any
 
@@ -18,23 +19,28 @@ from cronq.bus.topology import runner_queue, shared_queues
 from cronq.domain.errors import Unavailable
 from cronq.domain.run import Claim, Owner, State
 from cronq.results.service import Results
-from cronq.store import claims
+from cronq.store import claims, facts
 from tests.factories import (
     LEASE,
+    MINUTE,
     NOON,
     OURS,
+    SECOND,
     STRANGER,
     Clock,
     Row,
     claim,
     definition,
+    execute,
     insert_job,
     insert_run,
     job_named,
     make_settings,
+    open_alerts,
     put,
     run_of,
     select,
+    states_of,
 )
 from tests.stack import wait_until
 
@@ -239,3 +245,44 @@ def test_many_claims_are_answered_each_once(db: store.Store, ours: Asker) -> Non
 
     assert sorted(a.nonce for a in answers) == sorted(made)
     assert all(isinstance(a, Grant) and a.run_id == a.nonce for a in answers)
+
+
+# -- a database that lost what was committed to it
+
+
+@pytest.mark.usefixtures("results")
+def test_nothing_is_granted_where_an_earlier_grant_is_forgotten(db: store.Store, ours: Asker) -> None:
+    job_id = insert_job(db)
+    first, second = insert_run(db, job_id), insert_run(db, job_id, at=NOON + SECOND)
+    [answer] = ours.ask(claim(first))
+    assert isinstance(answer, Grant)
+    execute(db, "UPDATE runs SET state = 'queued' WHERE run_id = :made", made=first)
+
+    answers = [*ours.ask(claim(second)), *ours.ask(claim(first))]
+
+    assert [isinstance(a, Denied) and a.reason.startswith("held: ") for a in answers] == [True, True]
+    assert states_of(db) == ["queued", "queued"]
+    assert open_alerts(db) == [("database_older", "database")]
+
+
+@pytest.mark.usefixtures("results")
+def test_nothing_is_granted_where_injectors_did_more_than_the_database_knows(
+    db: store.Store, ours: Asker, clock: Clock
+) -> None:
+    job_id = insert_job(db)
+
+    def step(at: datetime) -> None:
+        execute(db, "DELETE FROM cronq_facts WHERE name = 'injector_step'")
+        with db.begin() as tx:
+            facts.put(tx, facts.INJECTOR, "i", at)
+
+    first, second = insert_run(db, job_id), insert_run(db, job_id, at=NOON + SECOND)
+    ours.ask(claim("0" * 32))  # from now on it knows whose database this is
+    step(clock.now)
+    assert isinstance(ours.ask(claim(first))[0], Grant)
+    step(clock.now - MINUTE)
+
+    [answer] = ours.ask(claim(second))
+
+    assert isinstance(answer, Denied)
+    assert open_alerts(db) == [("database_older", "database")]

@@ -23,7 +23,7 @@ from cronq.runtime import crash
 from cronq.runtime.settings import Settings
 from cronq.store import claims, epoch
 from cronq.store.claims import Granted
-from cronq.store.epoch import Held
+from cronq.store.epoch import Held, Witness
 
 log = structlog.get_logger()
 
@@ -51,6 +51,7 @@ class Results:
         self._thread: threading.Thread | None = None
         self._problem: str | None = "not started"
         self._epoch = 1
+        self._witness = Witness("")
         self._granted: tuple[str, int, int] | None = None  # a run, its attempt, in which epoch
 
     def step(self) -> bool:
@@ -176,7 +177,9 @@ class Results:
 
     def _answer(self, tx: store.Tx, asked: Sequence[Claim]) -> list[claims.Answer]:
         now = store.now(tx)
-        self._epoch = epoch.current(tx).number
+        current = epoch.current(tx)
+        self._witness = epoch.check(tx, self._witness, current, now)
+        self._epoch = current.number
         if self._granted is not None and self._granted[2] == self._epoch:
             epoch.check_grant(tx, *self._granted[:2], now)
         answers = claims.answer(tx, asked, now, now + self._lease, epoch=self._epoch)
