@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cronq import bus, store
-from cronq.domain.errors import Conflict
+from cronq.domain.errors import Conflict, Unavailable
 from cronq.domain.event import EventType
 from cronq.domain.ids import run_id
 from cronq.domain.run import Denial
@@ -187,6 +187,27 @@ def test_nothing_is_started_until_a_person_accepts(db: store.Store, injector: In
     assert runs_of(db) == []
     assert ("database_older", "database") in open_alerts(db)
     assert "was committed" in str(injector.is_ready()["epoch"])
+
+
+def test_a_hold_that_could_not_be_written_is_written_later(
+    db: store.Store, injector: Injector, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(epoch, "hold", away)
+        put(db, definition(schedule="* * * * *"), now=clock.now)
+        clock.tick(2 * MINUTE)
+        injector.step()
+        forget(db)
+        with pytest.raises(Unavailable, match="away"):
+            injector.step()
+
+    with pytest.raises(Held):
+        injector.step()
+
+    assert ("database_older", "database") in open_alerts(db)
 
 
 def test_every_other_injector_stands_still_too(

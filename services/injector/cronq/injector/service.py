@@ -115,8 +115,8 @@ class Injector:
     def _stand_still(self, held: Held) -> None:
         """Until a person has accepted the database as it is; what comes from runners still goes through."""
         if self._held is None:
+            epoch.hold(self._db, str(held))
             self._held = str(held)
-            epoch.hold(self._db, self._held)
         self._stepped_at = time.monotonic()
         self._canary.run_if_due(self._stepped_at)
 
