@@ -21,7 +21,9 @@ PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 NAMESPACES = sorted(ROOT.glob("shared/cronq")) + sorted(ROOT.glob("services/*/cronq"))
 PORTIONS = [folder for namespace in NAMESPACES for folder in namespace.iterdir() if any(folder.glob("*.py"))]
-SERVER_LIBRARIES = ("alembic", "cryptography", "flask", "flask_wtf", "gunicorn", "pymysql", "sqlalchemy")
+SERVER_LIBRARIES = (
+    "alembic", "cryptography", "dateutil", "flask", "flask_wtf", "gunicorn", "pymysql", "sqlalchemy",
+)  # fmt: skip
 
 
 def _relative(paths: list[Path]) -> set[str]:

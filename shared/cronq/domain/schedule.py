@@ -13,12 +13,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias
 
-from cronq.domain import cron, iso8601, once
-from cronq.domain.bounded import bounded, end_second, start_second
+from cronq.domain import cron, iso8601, once, zone
+from cronq.domain.bounded import Bounded, bounded, end_second, start_second
 from cronq.domain.cron_field import is_hashed
 from cronq.domain.duration import parse_duration
 from cronq.domain.recurrence import EPOCH, SECOND, Schedule
 from cronq.domain.schedule_error import ScheduleError
+from cronq.domain.shifted import Shift, Shifted
 from cronq.domain.union import Union
 
 __all__ = [
@@ -49,14 +50,17 @@ def parse(
     seed: str = "",
     start: str | None = None,
     end: str | None = None,
+    shift: Shift | None = None,
 ) -> Schedule:
     """Reads cron expressions, @aliases, `@every`, `@at` and ISO 8601 repeating intervals.
 
     Without `timezone`, an IANA name, wall time is that of an interval's own offset, else UTC. `seed`
     decides what H stands for. `start` and `end` are the first and last instant at which anything may
-    occur, RFC 3339 or local in `timezone`. Raises ScheduleError.
+    occur, RFC 3339 or local in `timezone`. A `shift` moves what is on no business day, at the wall time
+    of `timezone`, else of its calendar. Raises ScheduleError.
     """
-    return _parse(expressions, timezone, dst, seed, start=start, end=end)
+    plain = _parse(expressions, timezone, dst, seed, start=start, end=end)
+    return plain if shift is None else _moved(plain, shift, timezone)
 
 
 def every(period: timedelta, anchor: datetime) -> Schedule:
@@ -101,6 +105,15 @@ def _parse(
     first = None if start is None else start_second(start, timezone)
     last = None if end is None else end_second(end, timezone)
     return bounded(whole, first, last)
+
+
+def _moved(schedule: Schedule, shift: Shift, timezone: str | None) -> Schedule:
+    """Its bounds hold for what is moved too; that some of it is left is no matter of the schedule's text."""
+    home = shift.calendar.zone if timezone is None else zone.load(timezone)
+    if isinstance(schedule, Bounded):
+        moved = Shifted(schedule.text, schedule.inner, shift, home)
+        return Bounded(schedule.text, moved, schedule.first, schedule.last)
+    return Shifted(schedule.text, schedule, shift, home)
 
 
 def _one(text: str, timezone: str | None, dst: str, seed: str) -> Schedule:

@@ -226,7 +226,7 @@ def test_local_bounds_are_in_the_timezone() -> None:
 
 
 def test_an_end_in_repeated_time_is_the_later_one_and_a_start_the_earlier() -> None:
-    bounds = {"start": "2026-10-25T02:30:00", "end": "2026-10-25T02:30:00"}
+    bounds: dict[str, Any] = {"start": "2026-10-25T02:30:00", "end": "2026-10-25T02:30:00"}
     schedule = parse("*/30 * * * *", timezone="Europe/Berlin", **bounds)
     assert following(schedule, 9, utc("2026-10-01")) == [
         utc("2026-10-25 00:30"), utc("2026-10-25 01:00"), utc("2026-10-25 01:30")

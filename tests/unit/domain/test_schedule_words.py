@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cronq.domain.schedule import ScheduleError, parse
 
-BERLIN = {"timezone": "Europe/Berlin"}
+BERLIN: dict[str, Any] = {"timezone": "Europe/Berlin"}
 
 
 @pytest.mark.parametrize(
