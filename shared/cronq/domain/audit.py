@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
+from cronq.domain.calendar_rule import JobCalendar
 from cronq.domain.errors import InvalidInput, Problem
 from cronq.domain.recurrence import SECOND
 from cronq.domain.schedule import Expressions, Schedule, ScheduleError, every, parse
@@ -56,6 +57,7 @@ class Revision:
     seed: str = ""
     start: str | None = None
     end: str | None = None
+    calendar: JobCalendar | None = None
     interval: timedelta | None = None
     next_run: datetime | None = None
     replaced_run: datetime | None = None
@@ -95,6 +97,7 @@ class Revision:
                     seed=self.seed,
                     start=self.start,
                     end=self.end,
+                    shift=self.calendar.shift() if self.calendar else None,
                 )
             return every(self.interval, first) if self.interval else None
         except ScheduleError:
@@ -102,8 +105,9 @@ class Revision:
 
     @property
     def timing(self) -> tuple[object, ...]:
-        """Of an edit, a change of one of these moves the job."""
-        return tuple(getattr(self, name) for name in sorted(TIMING_FIELDS))
+        """Of an edit, a change of one of these moves the job, of the calendar too where the job moves by it."""
+        plain = (getattr(self, name) for name in sorted(TIMING_FIELDS - {"calendar"}))
+        return (*plain, self.calendar.timing if self.calendar else None)
 
 
 class Row(NamedTuple):

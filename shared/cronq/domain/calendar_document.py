@@ -36,7 +36,7 @@ from cronq.domain.day_rule import (
     OnDate,
 )
 from cronq.domain.errors import InvalidInput, Problem
-from cronq.domain.job_fields import READERS, Path, Refused, did_you_mean, read_text
+from cronq.domain.job_fields import READERS, Path, Refused, did_you_mean
 from cronq.domain.reading import Reader, alone, list_of, read_object
 from cronq.domain.recurrence import FIRST_YEAR, LAST_YEAR
 from cronq.domain.stretch import Recurring, Stretch, Stretches
@@ -48,24 +48,13 @@ MAX_DAYS = 2_000
 MAX_BLACKOUTS = 2_000
 # Each of these is asked one by one.
 MAX_RECURRING = 50
-MAX_CALENDAR_NAME = 64
 DEFAULT_ZONE = "UTC"
 DEFAULT_WEEKEND = ("sat", "sun")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _DATE = re.compile(r"(?:([0-9]{4})-)?([0-9]{2})-([0-9]{2})")
 _LEAP_YEAR = 2000
 _KINDS = ("date", "easter", "weekday")
 _NTHS = (1, 2, 3, 4, 5, -1)
-
-
-def read_calendar_name(value: object) -> str:
-    """A calendar's name, unchanged. Raises Refused."""
-    name = read_text(value, limit=MAX_CALENDAR_NAME)
-    if not _NAME.fullmatch(name):
-        allowed = "1 to 64 of A-Z, a-z, 0-9, _, . and - are, the first a letter or a digit"
-        raise Refused(f"{shown(name)} is not allowed; {allowed}", code="invalid_name")
-    return name
 
 
 def parse_calendar(body: bytes) -> Calendar:

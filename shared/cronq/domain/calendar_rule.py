@@ -35,20 +35,35 @@ class CalendarUse:
 
     @property
     def shifts(self) -> bool:
-        """Whether it decides when the job is due, and not only what then happens."""
+        """Whether the calendar decides when the job is due, and not only what then happens."""
         return self.rule in _DIRECTIONS
 
     def definition(self) -> dict[str, str]:
         """As a document writes it."""
         return {"name": self.name, "rule": str(self.rule)}
 
-    def shift(self, calendar: Calendar) -> Shift | None:
-        """How the occurrences move by that calendar; None where the rule moves none."""
-        return Shift(self.name, calendar, _DIRECTIONS[self.rule]) if self.shifts else None
 
-    def verdict(self, calendar: Calendar, instant: datetime) -> str | None:
+@dataclass(frozen=True)
+class JobCalendar:
+    """The use that a job makes of a calendar, with the calendar as it is at a revision."""
+
+    use: CalendarUse
+    revision: int
+    calendar: Calendar
+
+    @property
+    def timing(self) -> tuple[object, ...]:
+        """What of it moves the job when it changes."""
+        return (self.use, self.calendar if self.use.shifts else None)
+
+    def shift(self) -> Shift | None:
+        """How the occurrences move; None where the rule moves none."""
+        use = self.use
+        return Shift(use.name, self.calendar, _DIRECTIONS[use.rule]) if use.shifts else None
+
+    def verdict(self, instant: datetime) -> str | None:
         """Why an occurrence at an aware instant, moved if the rule moves it, is skipped; None: it runs."""
-        reason = calendar.closed(instant)
-        if self.rule is Rule.ONLY:
-            return None if reason else f"calendar {self.name}: open"
-        return reason and f"calendar {self.name}: {reason}"
+        reason = self.calendar.closed(instant)
+        if self.use.rule is Rule.ONLY:
+            return None if reason else f"calendar {self.use.name}: open"
+        return reason and f"calendar {self.use.name}: {reason}"

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cronq.domain import schedule as schedules
+from cronq.domain.calendar_rule import CalendarUse, JobCalendar
 from cronq.domain.duration import format_duration
 from cronq.domain.errors import InvalidInput, Problem
 from cronq.domain.job_fields import Path, Refused, read_field
@@ -27,7 +28,8 @@ class JobSpec:
     """What to run and when. `read_job` checks what a document says; the constructor takes any stored row.
 
     `schedule` is None only for a row that was written by hand: every job of a document has one. `seed`
-    is what its H go by, and no part of the definition: a job keeps it for life.
+    is what its H go by, and no part of the definition: a job keeps it for life. No part of it either is
+    `job_calendar`, what `calendar` names: it is there once the store has looked it up.
     """
 
     name: str
@@ -47,7 +49,9 @@ class JobSpec:
     max_attempts: int = 1
     retry_delay: timedelta = timedelta(seconds=5)
     retry_backoff: str = "constant"
+    calendar: CalendarUse | None = None
     seed: str = field(default="", compare=False)
+    job_calendar: JobCalendar | None = field(default=None, compare=False)
 
     @property
     def retry_policy(self) -> Policy:
@@ -69,6 +73,7 @@ class JobSpec:
             seed=self.seed,
             start=self.start,
             end=self.end,
+            shift=self.job_calendar.shift() if self.job_calendar else None,
         )
 
     def schedule_words(self) -> str:
@@ -189,4 +194,6 @@ def _missing(where: Mapping[str, Path], at: Path) -> list[Problem]:
 def _plain(value: object) -> object:
     if isinstance(value, timedelta):
         return format_duration(value)
+    if isinstance(value, CalendarUse):
+        return value.definition()
     return list(value) if isinstance(value, tuple) else value

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from cronq.domain import zone
+from cronq.domain.calendar_rule import CalendarUse, Rule
 from cronq.domain.duration import format_duration, parse_duration
 from cronq.domain.errors import CronqError, Problem
 from cronq.domain.retry import Backoff, Guarantee
@@ -21,6 +22,7 @@ MAX_COMMAND_BYTES = 65_535
 MAX_SCHEDULES = 20
 MAX_INSTANT = 64
 MAX_DESCRIPTION = 2_000
+MAX_CALENDAR_NAME = 64
 MAX_TAGS = 20
 MAX_TAG = 64
 MAX_TIMEOUT = timedelta(days=365)
@@ -30,6 +32,7 @@ MAX_RETRY_DELAY = timedelta(days=7)
 
 Path: TypeAlias = tuple[str | int, ...]
 
+_CALENDAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _NOT_FOR_A_SHELL = re.compile("[\0\ud800-\udfff]")
 _LINE_ENDS_AND_TABS = dict.fromkeys(map(ord, "\n\r\t"), " ")
@@ -266,6 +269,38 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(sorted({_element(tag, index, MAX_TAG) for index, tag in enumerate(value)}))
 
 
+def read_calendar_name(value: object) -> str:
+    """The name of a calendar, unchanged. Raises Refused."""
+    name = read_text(value, limit=MAX_CALENDAR_NAME)
+    if not _CALENDAR_NAME.fullmatch(name):
+        allowed = "1 to 64 of A-Z, a-z, 0-9, _, . and - are, the first a letter or a digit"
+        raise Refused(f"{shown(name)} is not allowed; {allowed}", code="invalid_name")
+    return name
+
+
+def _calendar(value: object) -> CalendarUse | None:
+    """A bare name is one with the rule skip."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        return CalendarUse(read_calendar_name(value))
+    for key in map(str, value):
+        if key not in ("name", "rule"):
+            hint = did_you_mean(key, ("name", "rule"))
+            raise Refused("there is no such key", code="unknown_field", hint=hint, part=(key,))
+    if "name" not in value:
+        raise Refused("name is missing", code="missing_field", hint='write {"name": …, "rule": "skip"}')
+    rule = _inside("rule", value.get("rule", Rule.SKIP), lambda given: _one_of(given, tuple(Rule)))
+    return CalendarUse(_inside("name", value["name"], read_calendar_name), Rule(rule))
+
+
+def _inside(key: str, value: object, read: Callable[[object], str]) -> str:
+    try:
+        return read(value)
+    except Refused as refused:
+        raise Refused(f"{key}: {refused}", code=refused.code, hint=refused.hint, part=(key,)) from None
+
+
 READERS: Mapping[str, Callable[[object], object]] = {
     "name": read_name,
     "schedule": _schedule,
@@ -284,9 +319,10 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "max_attempts": _max_attempts,
     "retry_delay": _retry_delay,
     "retry_backoff": _retry_backoff,
+    "calendar": _calendar,
 }
 _LATER = """
-after argv calendar call cwd env id jitter limits locks misfire misfire_limit
+after argv call cwd env id jitter limits locks misfire misfire_limit
 notify output_limit overlap previous_name priority script shell
 start_deadline stdin success_codes target user where
 """

@@ -11,13 +11,15 @@ from cronq.domain.job_fields import Path
 from cronq.domain.schedule import ScheduleError, parse
 from cronq.domain.strict_json import pointer
 
+# What a schedule is parsed from.
+_PARSED_FIELDS = frozenset({"schedule", "timezone", "dst", "start", "end"})
 # A change of one of these moves the job's next occurrence; a change of any other field does not.
-TIMING_FIELDS = frozenset({"schedule", "timezone", "dst", "start", "end"})
+TIMING_FIELDS = _PARSED_FIELDS | {"calendar"}
 
 
 def timing_problems(values: Mapping[str, Any], where: Mapping[str, Path]) -> list[Problem]:
     """What is wrong with them; `values` are the allowed ones, `where` has the path of each given one."""
-    given = {name: values[name] for name in TIMING_FIELDS if name in values}
+    given = {name: values[name] for name in _PARSED_FIELDS if name in values}
     if "timezone" in where and "timezone" not in values:
         # It has its own problem: the others are judged as if it were a good one.
         given["timezone"] = "UTC"

@@ -15,13 +15,12 @@ from cronq.domain.calendar_document import (
     MAX_DAYS,
     parse_calendar,
     read_calendar,
-    read_calendar_name,
     stored_calendar,
 )  # fmt: skip
-from cronq.domain.calendar_rule import CalendarUse, Rule
+from cronq.domain.calendar_rule import CalendarUse, JobCalendar, Rule
 from cronq.domain.day_rule import easter
 from cronq.domain.errors import InvalidInput, Problem
-from cronq.domain.job_fields import Refused
+from cronq.domain.job_fields import Refused, read_calendar_name
 
 BERLIN = {"timezone": "Europe/Berlin"}
 
@@ -172,12 +171,12 @@ def test_a_rule_says_what_becomes_of_an_occurrence() -> None:
     calendar = read_calendar({"holidays": [{"date": "12-25", "name": "Christmas"}]})
     christmas, eve = utc("2026-12-25T12:00"), utc("2026-12-24T12:00")
     for rule in (Rule.SKIP, Rule.NEXT, Rule.PREVIOUS):
-        use = CalendarUse("de-holidays", rule)
-        assert use.verdict(calendar, christmas) == "calendar de-holidays: Christmas"
-        assert use.verdict(calendar, eve) is None
-    only = CalendarUse("de-holidays", Rule.ONLY)
-    assert only.verdict(calendar, christmas) is None
-    assert only.verdict(calendar, eve) == "calendar de-holidays: open"
+        closing = JobCalendar(CalendarUse("de-holidays", rule), 1, calendar)
+        assert closing.verdict(christmas) == "calendar de-holidays: Christmas"
+        assert closing.verdict(eve) is None
+    only = JobCalendar(CalendarUse("de-holidays", Rule.ONLY), 1, calendar)
+    assert only.verdict(christmas) is None
+    assert only.verdict(eve) == "calendar de-holidays: open"
 
 
 # -- documents
