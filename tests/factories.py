@@ -17,7 +17,7 @@ from cronq.domain.ids import run_id
 from cronq.domain.run import Claim, Denial, Kind, Owner, State, Trigger
 from cronq.runtime.config import load
 from cronq.runtime.settings import Settings
-from cronq.store import alerts, categories, claims, jobs, outcomes, runs, tables
+from cronq.store import alerts, categories, claims, doorbells, jobs, limits, line, outcomes, runs, tables
 from cronq.store.claims import Granted
 from cronq.store.rows import JobRecord
 
@@ -209,6 +209,13 @@ def open_alerts(db: store.Store) -> list[tuple[str, str]]:
     """(kind, subject), oldest first."""
     with db.read() as tx:
         return [(a["kind"], a["subject"]) for a in alerts.listed(tx)][::-1]
+
+
+def let_out(tx: store.Tx, key: str = "default", most: int = 1_000, now: datetime = NOON) -> int:
+    """Decide about the first in line of a key, as the injector does; returns how many were released."""
+    waiting = doorbells.waiting(tx).get(key, {})
+    first = line.first_in_line(tx, key, waiting, {}, most)
+    return line.let_out(tx, first, limits.closed(tx, now), now).released
 
 
 # -- what runners say

@@ -18,6 +18,7 @@ from cronq.runtime.settings import Settings
 from cronq.store import categories, claims, doorbells, jobs, leases, migrate, outcomes, requests, runs
 from cronq.store.categories import Author, Conditions
 from cronq.store.requests import Wish
+from tests.factories import let_out
 
 OWNER = Owner("web-01", "1" * 32, "2" * 32)
 HOST = "web-01.example"
@@ -78,8 +79,8 @@ class Samples:
         run_id = self.ordered(job_id)
         with self.db.begin() as tx:
             now = store.now(tx)
-            for key in doorbells.waiting_keys(tx):
-                doorbells.release(tx, key, 1000, now)
+            for key in doorbells.waiting(tx):
+                let_out(tx, key, now=now)
             bells = doorbells.lease_unpublished(tx, now, now + timedelta(seconds=5), 1000)
             doorbells.mark_published(tx, bells, now, timedelta(minutes=1), frozenset())
         return run_id

@@ -13,7 +13,7 @@ from cronq.domain.occurrence import MOST_INSTANTS, MOST_MISSED_ROWS
 from cronq.domain.run import State
 from cronq.injector import expand
 from cronq.injector.expand import Expanded, adopt_unseen_once, expand_once
-from cronq.store import doorbells, jobs, runs
+from cronq.store import jobs, runs
 from tests.factories import (
     HOUR,
     MINUTE,
@@ -28,6 +28,7 @@ from tests.factories import (
     insert_run,
     job_named,
     job_of,
+    let_out,
     open_alerts,
     put,
     revisions_of,
@@ -356,7 +357,7 @@ def test_nobody_overtakes_those_that_wait(db: store.Store) -> None:
 
     assert [b.routing_key for b in step(db, window=1).bells] == ["slow"]
     with db.begin() as tx:
-        assert doorbells.release(tx, "default", 1, NOON) == 1
+        assert let_out(tx, most=1) == 1
     assert run_of(db, first)["state"] == "queued"
 
 

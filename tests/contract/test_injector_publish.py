@@ -17,7 +17,8 @@ from cronq.bus.messages import decode_job
 from cronq.bus.topology import job_queue
 from cronq.domain.errors import Unavailable
 from cronq.domain.run import State
-from cronq.injector.publish import UNROUTABLE_AGAIN, release_once
+from cronq.injector.publish import UNROUTABLE_AGAIN
+from cronq.injector.release import release_once
 from cronq.injector.service import PUBLISH_LEASE, Injector
 from cronq.store import facts
 from cronq.store.doorbells import MAX_REPUBLISH

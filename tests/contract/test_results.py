@@ -311,7 +311,7 @@ def test_a_lost_run_that_was_never_started_waits_again_and_is_no_alert(
     post.tell(said(EventType.NOT_STARTED, made))
     results.step()
 
-    assert (run_of(db, made)["state"], run_of(db, made)["attempt"]) == ("queued", 2)
+    assert (run_of(db, made)["state"], run_of(db, made)["attempt"]) == ("scheduled", 2)
     assert open_alerts(db) == []
 
 

@@ -11,7 +11,7 @@ from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.event import EventType, OutputChunk
 from cronq.domain.run import ENDED, Denial, State
-from cronq.injector.publish import release_once
+from cronq.injector.release import release_once
 from cronq.store import alerts as store_alerts
 from cronq.store import changes, doorbells, leases, lost, outcomes, runs
 from cronq.store.claims import Granted
@@ -117,7 +117,7 @@ def test_a_waiting_retry_stands_in_nobodys_way(db: store.Store, clock: Clock) ->
     end(db, run_that_started(db, job_id))
 
     with db.read() as tx:
-        assert doorbells.waiting_keys(tx) == []
+        assert doorbells.waiting(tx) == {}
         assert runs.late(tx, NOON + MINUTE) == []
     insert_run(db, job_id, State.SCHEDULED, at=NOON + SECOND)
     assert release_once(db, WINDOW) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -312,9 +312,9 @@ def test_the_next_process_of_a_lineage_speaks_for_its_run(db: store.Store, job_i
 # -- not started
 
 
-@pytest.mark.parametrize("lost", [False, True])
-def test_the_proof_of_no_start_queues_the_next_attempt_at_once(
-    db: store.Store, job_id: int, lost: bool
+@pytest.mark.parametrize(("lost", "state", "queued_at"), [(False, "queued", END), (True, "scheduled", None)])
+def test_the_proof_of_no_start_brings_the_next_attempt_at_once(
+    db: store.Store, job_id: int, lost: bool, state: str, queued_at: datetime | None
 ) -> None:
     made = claimed_run(db, job_id)
     if lost:
@@ -322,8 +322,9 @@ def test_the_proof_of_no_start_queues_the_next_attempt_at_once(
 
     applied = tell(db, said(EventType.NOT_STARTED, made, reason="draining"), now=END)
 
-    assert facts(db, made, "state", "attempt", "reason") == ("queued", 2, "draining")
-    assert facts(db, made, "publish_at", "publishes", "queued_at") == (END, 0, END)
+    assert facts(db, made, "state", "attempt", "reason") == (state, 2, "draining")
+    assert facts(db, made, "publish_at", "publishes", "queued_at") == (queued_at, 0, queued_at)
+    assert facts(db, made, "release_at") == (None,)
     assert facts(db, made, "runner", "lineage", "instance", "claimed_at") == (None,) * 4
     assert facts(db, made, "lease_until", "asked_at", "recorded_at", "started_at", "host") == (None,) * 5
     assert applied.losses.found_again == ([made] if lost else [])
@@ -590,7 +591,7 @@ def test_a_lease_outlives_everything_but_the_end(db: store.Store, job_id: int) -
 
 
 @pytest.mark.parametrize(
-    ("newer_by", "state"), [(timedelta(hours=1), "lost"), (timedelta(hours=-1), "queued")]
+    ("newer_by", "state"), [(timedelta(hours=1), "lost"), (timedelta(hours=-1), "scheduled")]
 )
 def test_a_lost_run_that_was_never_started_comes_back_only_while_it_is_the_latest(
     db: store.Store, job_id: int, newer_by: timedelta, state: str

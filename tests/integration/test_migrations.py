@@ -17,6 +17,7 @@ from cronq import store
 from cronq.domain.errors import ConfigError
 from cronq.domain.event import EventType
 from cronq.injector.expand import adopt_unseen_once, expand_once
+from cronq.injector.release import release_once, set_free_once
 from cronq.store import engine, jobs, migrate, open_store
 from cronq.store.engine import patient_engine
 from cronq.store.tables import metadata
@@ -434,8 +435,10 @@ def test_the_ancestors_aggregator_and_web_may_write_as_they_did(old_url: str, up
 
 
 def test_a_run_whose_job_the_ancestors_web_deleted_comes_to_an_end(upgraded: store.Store) -> None:
-    done = expand_once(upgraded, locked_by="new", window=10, publish_lease=SECOND)
-    made = next(b.run_id for b in done.bells if b.job_id == 11)
+    expand_once(upgraded, locked_by="new", window=10, publish_lease=SECOND)
+    assert set_free_once(upgraded, catch_up_rate=100) > 0  # it is late by years
+    release_once(upgraded, 10)
+    made = next(r["run_id"] for r in runs_of(upgraded, 11) if r["state"] == "queued")
     execute(upgraded, "UPDATE events SET job_id = NULL WHERE job_id = 11")
     execute(upgraded, "DELETE FROM jobs WHERE id = 11")
 

@@ -19,6 +19,7 @@ from cronq.store import (
     doorbells,
     jobs,
     leases,
+    line,
     migrate,
     open_store,
     outcomes,
@@ -165,7 +166,7 @@ Polling = dict[str, tuple[Callable[[store.Tx], object], str, str]]
 CLAIMING: Polling = {
     "due jobs": (lambda tx: jobs.claim_due(tx, NOON, LIMIT), "jobs", "ix_jobs_due"),
     "unseen jobs": (lambda tx: jobs.claim_unseen(tx, LIMIT), "jobs", "ix_jobs_revision"),
-    "release": (lambda tx: doorbells.release(tx, "slow", LIMIT, NOON), "runs", "ix_runs_waiting"),
+    "release": (lambda tx: line.first_in_line(tx, "slow", {0: 0}, {}, LIMIT), "runs", "ix_runs_waiting"),
     "publish": (
         lambda tx: doorbells.lease_unpublished(tx, NOON, NOON + SECOND, LIMIT),
         "runs",
@@ -182,7 +183,7 @@ CLAIMING: Polling = {
 READING: Polling = {
     "next due": (jobs.next_due_at, "jobs", "ix_jobs_due"),
     "queued": (doorbells.queued_counts, "runs", "ix_runs_waiting"),
-    "waiting": (doorbells.waiting_keys, "runs", "ix_runs_waiting"),
+    "waiting": (doorbells.waiting, "runs", "ix_runs_waiting"),
     "late": (lambda tx: runs.late(tx, NOON), "runs", "ix_runs_waiting"),
     "kills": (lambda tx: runs.kills_wanted(tx, LIMIT), "runs", "ix_runs_state"),
     "runs of a job": (lambda tx: runs.listed(tx, job_id=7), "runs", "ix_runs_job"),

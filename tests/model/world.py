@@ -34,6 +34,7 @@ from tests.model.network import Fate, Link, Network
 from tests.model.watcher import Watcher
 
 expanding, publishing = import_module("cronq.injector.expand"), import_module("cronq.injector.publish")
+releasing = import_module("cronq.injector.release")
 Results = import_module("cronq.results.service").Results
 
 WINDOW = 3
@@ -188,7 +189,8 @@ class World:
 
     def release(self) -> None:
         with self.watched("release"):
-            publishing.release_once(self.db, WINDOW)
+            releasing.set_free_once(self.db, catch_up_rate=100)
+            releasing.release_once(self.db, WINDOW)
 
     def lease_bells(self) -> None:
         with self.watched("lease bells"):

@@ -210,6 +210,21 @@ def _in_a_burst(rig: Rig, point: str) -> None:
     burst.check()
 
 
+def _at_a_gate(rig: Rig, point: str) -> None:
+    """The jobs share a lock: each waits for the one before, and none is forgotten."""
+    victim = rig.arm(point)
+    victim.ready_line()
+    burst = Burst(rig)
+    rig.stack.database.insert_jobs(burst.count, burst.command())
+    rig.stack.database.rows(
+        "UPDATE jobs SET definition = %s WHERE id >= %s", '{"locks": ["one"]}', burst.jobs()[0]
+    )
+    burst.make_due()
+    rig.bury(victim, point)
+    burst.wait_for("succeeded")
+    burst.check()
+
+
 def _while_nobody_claims(rig: Rig, point: str) -> None:
     """The runner is frozen until a second doorbell is due."""
     victim = rig.arm(point, CRONQ_REPUBLISH_S="1")
@@ -313,6 +328,7 @@ def _of_the_web(rig: Rig, point: str) -> None:
 
 SCENARIOS: dict[str, Callable[[Rig, str], None]] = {
     "injector.": _in_a_burst,
+    "injector.gate.": _at_a_gate,
     "injector.republish.": _while_nobody_claims,
     "injector.reap.": _with_a_silent_runner,
     "results.": _in_a_burst,

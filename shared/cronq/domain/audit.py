@@ -105,7 +105,7 @@ class Revision:
 
     @property
     def timing(self) -> tuple[object, ...]:
-        """Of an edit, a change of one of these moves the job, of the calendar too where the job moves by it."""
+        """Of an edit, a change of one of these moves the job, and of the calendar that it moves by."""
         plain = (getattr(self, name) for name in sorted(TIMING_FIELDS - {"calendar"}))
         return (*plain, self.calendar.timing if self.calendar else None)
 

@@ -15,6 +15,8 @@ from cronq.domain.calendar_rule import CalendarUse, JobCalendar
 from cronq.domain.duration import format_duration
 from cronq.domain.errors import InvalidInput, Problem
 from cronq.domain.job_fields import Path, Refused, read_field
+from cronq.domain.misfire import Misfire, Misfires
+from cronq.domain.overlap import Overlap, Rule, parse_overlap
 from cronq.domain.retry import Backoff, Guarantee, Policy
 from cronq.domain.schedule import Expressions, Schedule, ScheduleError
 from cronq.domain.strict_json import pointer, shown
@@ -49,6 +51,13 @@ class JobSpec:
     max_attempts: int = 1
     retry_delay: timedelta = timedelta(seconds=5)
     retry_backoff: str = "constant"
+    overlap: str = "allow"
+    misfire: str = "latest"
+    misfire_limit: int = 100
+    start_deadline: timedelta | None = None
+    jitter: timedelta = timedelta(0)
+    priority: int = 0
+    locks: tuple[str, ...] = ()
     calendar: CalendarUse | None = None
     seed: str = field(default="", compare=False)
     job_calendar: JobCalendar | None = field(default=None, compare=False)
@@ -61,6 +70,22 @@ class JobSpec:
         if not self.enabled and guarantee is Guarantee.AT_LEAST_ONCE:
             guarantee = Guarantee.AT_MOST_ONCE
         return Policy(guarantee, attempts, self.retry_delay, Backoff(self.retry_backoff))
+
+    @property
+    def overlap_rule(self) -> Overlap:
+        """What becomes of a run while another one of the job has not ended."""
+        return parse_overlap(self.overlap) or Overlap(Rule.ALLOW)
+
+    @property
+    def lock_weights(self) -> tuple[tuple[str, int], ...]:
+        """The named locks that its runs hold, and how much of each."""
+        parts = (text.partition(":") for text in self.locks)
+        return tuple((name, int(weight or 1)) for name, _, weight in parts)
+
+    @property
+    def misfire_rule(self) -> Misfires:
+        """What becomes of occurrences that nobody took up in time."""
+        return Misfires(Misfire(self.misfire), self.misfire_limit, self.start_deadline)
 
     def parsed_schedule(self) -> Schedule | None:
         """The schedule as a value; raises ScheduleError where a stored text is not one."""

@@ -12,6 +12,9 @@ from cronq.domain import zone
 from cronq.domain.calendar_rule import CalendarUse, Rule
 from cronq.domain.duration import format_duration, parse_duration
 from cronq.domain.errors import CronqError, Problem
+from cronq.domain.misfire import MOST_LIMIT, Misfire
+from cronq.domain.overlap import MOST as MOST_OVERLAP
+from cronq.domain.overlap import parse_overlap
 from cronq.domain.retry import Backoff, Guarantee
 from cronq.domain.routing import is_reserved
 from cronq.domain.schedule import DST_RULES, LONGEST_TEXT, Expressions, ScheduleError, to_column
@@ -29,11 +32,17 @@ MAX_TIMEOUT = timedelta(days=365)
 MAX_KILL_GRACE = timedelta(days=1)
 MAX_ATTEMPTS = 100
 MAX_RETRY_DELAY = timedelta(days=7)
+MAX_JITTER = timedelta(days=1)
+MAX_START_DEADLINE = timedelta(days=365)
+MAX_PRIORITY = 1_000
+MAX_LOCKS = 20
+MAX_LOCK_WEIGHT = 1_000
 
 Path: TypeAlias = tuple[str | int, ...]
 
 _CALENDAR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_LOCK = re.compile(r"([A-Za-z0-9_.-]{1,64})(?::([0-9]{1,4}))?")
 _NOT_FOR_A_SHELL = re.compile("[\0\ud800-\udfff]")
 _LINE_ENDS_AND_TABS = dict.fromkeys(map(ord, "\n\r\t"), " ")
 
@@ -71,17 +80,13 @@ def read_name(value: object) -> str:
 
 
 def read_field(name: str, value: object) -> dict[str, object]:
-    """The value under its name, or nothing for a later field that asks for what is done anyway.
-
-    Raises Refused.
-    """
+    """The value under its name. Raises Refused."""
     if name in READERS:
         return {name: READERS[name](value)}
-    if name not in LATER_FIELDS:
-        hint = did_you_mean(name, [*READERS, *LATER_FIELDS])
-        raise Refused("there is no such field", code="unknown_field", hint=hint)
-    _only_what_is_done_anyway(name, value)
-    return {}
+    if name in LATER_FIELDS:
+        raise later(name)
+    hint = did_you_mean(name, [*READERS, *LATER_FIELDS])
+    raise Refused("there is no such field", code="unknown_field", hint=hint)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -93,15 +98,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def later(name: str) -> Refused:
     """The refusal of something that only a later release has."""
     return Refused("this release does not have it yet", code="unsupported_field", hint=f"leave {name} out")
-
-
-def _only_what_is_done_anyway(name: str, value: object) -> None:
-    if name not in LATER_DEFAULTS:
-        raise later(name)
-    only = LATER_DEFAULTS[name]
-    if type(value) is not type(only) or value != only:
-        message = f"{shown(value)} is not in this release yet; only {shown(only)} is"
-        raise Refused(message, code="unsupported_field", hint=f"leave {name} out")
 
 
 def _string(value: object) -> str:
@@ -222,6 +218,62 @@ def _retry_delay(value: object) -> timedelta:
     return _duration(value, timedelta(0), MAX_RETRY_DELAY)
 
 
+def _overlap(value: object) -> str:
+    text = _string(value)
+    if parse_overlap(text) is None:
+        hint = "did you mean queue(1)?" if text == "queue" else did_you_mean(text, OVERLAPS)
+        message = (
+            f"{shown(text)} is not allowed; one of {', '.join(OVERLAPS)} is, n from 1 to {MOST_OVERLAP:,}"
+        )
+        raise Refused(message, hint=hint)
+    return text
+
+
+def _misfire(value: object) -> str:
+    return _one_of(value, tuple(Misfire))
+
+
+def _misfire_limit(value: object) -> int:
+    return _whole(value, 1, MOST_LIMIT)
+
+
+def _start_deadline(value: object) -> timedelta | None:
+    return None if value is None else _duration(value, timedelta(seconds=1), MAX_START_DEADLINE)
+
+
+def _jitter(value: object) -> timedelta:
+    return _duration(value, timedelta(0), MAX_JITTER)
+
+
+def _priority(value: object) -> int:
+    return _whole(value, -MAX_PRIORITY, MAX_PRIORITY)
+
+
+def _locks(value: object) -> tuple[str, ...]:
+    """Sorted, each lock once; a weight of 1 is not written."""
+    if not isinstance(value, list):
+        raise Refused(f'{shown(value)} must be a list such as ["db-main", "api:2"]', code="invalid_type")
+    if len(value) > MAX_LOCKS:
+        raise Refused(f"{len(value):,} locks; at most {MAX_LOCKS} are allowed")
+    weights: dict[str, int] = {}
+    for index, text in enumerate(value):
+        name, weight = _lock(text, index)
+        if name in weights:
+            raise Refused(f"{shown(name)} stands there twice; each lock once", part=(index,))
+        weights[name] = weight
+    return tuple(name if weight == 1 else f"{name}:{weight}" for name, weight in sorted(weights.items()))
+
+
+def _lock(value: object, index: int) -> tuple[str, int]:
+    found = _LOCK.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 1 <= int(found[2] or 1) <= MAX_LOCK_WEIGHT:
+        allowed = (
+            f"1 to 64 of A-Z, a-z, 0-9, _, . and -, then perhaps : and a weight of 1 to {MAX_LOCK_WEIGHT:,}"
+        )
+        raise Refused(f"{shown(value)} is not allowed; {allowed}, is", part=(index,))
+    return found[1], int(found[2] or 1)
+
+
 def _enabled(value: object) -> bool:
     if not isinstance(value, bool):
         raise Refused(f"{shown(value)} must be true or false, without quotes", code="invalid_type")
@@ -319,16 +371,19 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "max_attempts": _max_attempts,
     "retry_delay": _retry_delay,
     "retry_backoff": _retry_backoff,
+    "overlap": _overlap,
+    "misfire": _misfire,
+    "misfire_limit": _misfire_limit,
+    "start_deadline": _start_deadline,
+    "jitter": _jitter,
+    "priority": _priority,
+    "locks": _locks,
     "calendar": _calendar,
 }
+OVERLAPS = ("allow", "allow(n)", "skip", "queue(n)", "replace")
 _LATER = """
-after argv call cwd env id jitter limits locks misfire misfire_limit
-notify output_limit overlap previous_name priority script shell
-start_deadline stdin success_codes target user where
+after argv call cwd env id limits notify output_limit previous_name script shell
+stdin success_codes target user where
 """
-# Fields of later releases; of some of them, one value asks for what this release does anyway.
+# Fields of later releases.
 LATER_FIELDS = frozenset(_LATER.split())
-LATER_DEFAULTS: Mapping[str, str | int] = {
-    "overlap": "allow",
-    "misfire": "latest",
-}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
+from cronq.domain.misfire import LATEST, ON_TIME, Misfires
 from cronq.domain.run import Kind, Trigger
 from cronq.domain.schedule import Expressions, Schedule, ScheduleError, every, parse
 
@@ -29,6 +30,7 @@ class DueJob:
     seed: str = ""
     start: str | None = None
     end: str | None = None
+    misfires: Misfires = LATEST
 
     def parsed(self) -> Schedule | None:
         """None: it runs once, at `next_run`. Raises ScheduleError for a text that is not one."""
@@ -48,7 +50,7 @@ class DueJob:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One row of the ledger to be: a run to release, or (`missed`) the reason why not.
+    """One row of the ledger to be: a run to release, or (`missed`, `skipped`) the reason why not.
 
     `last_scheduled_for` and `count` are set where one row stands for several missed instants.
     """
@@ -57,6 +59,7 @@ class Occurrence:
     scheduled_for: datetime
     trigger: Trigger
     missed: str | None = None
+    skipped: str | None = None
     last_scheduled_for: datetime | None = None
     count: int | None = None
 
@@ -73,8 +76,8 @@ class Expansion:
 def expand(job: DueJob, now: datetime) -> Expansion:
     """The occurrences of `job` that are due at `now`.
 
-    `next_run` itself is one, also when a person wrote it and the schedule would not have. Of
-    several, the latest is to run and the earlier ones are missed (misfire).
+    `next_run` itself is one, also when a person wrote it and the schedule would not have. Which of
+    several run is the job's misfire rule; the others are missed.
     """
     wanted = _wanted(job, now)
     if job.next_run is None or job.next_run >= now:
@@ -85,12 +88,13 @@ def expand(job: DueJob, now: datetime) -> Expansion:
         row = _slot(job.next_run, missed=f"the schedule is not valid: {error}"[:255])
         return Expansion((*wanted, row), None, problem=str(error))
     instants = list(islice(_instants(job.next_run, schedule, now), MOST_INSTANTS + 1))
+    kept = job.misfires.kept
     if len(instants) > MOST_INSTANTS:
-        *missed, following = instants
-        return Expansion((*wanted, *_missed(missed)), following)
-    *missed, latest = instants
-    run = replace(_slot(latest), trigger=Trigger.CATCH_UP if missed else Trigger.SCHEDULE)
-    return Expansion((*wanted, *_missed(missed), run), schedule.next_after(now) if schedule else None)
+        # There may be more of them: those that could still run are left to the next step.
+        return Expansion((*wanted, *_missed(instants[:-kept])), instants[-kept])
+    late, newest = instants[:-kept], instants[-kept:]
+    following = schedule.next_after(now) if schedule else None
+    return Expansion((*wanted, *_missed(late), *_newest(job, newest, now, is_first=not late)), following)
 
 
 def expand_all(job: DueJob, now: datetime) -> Iterator[Occurrence]:
@@ -117,6 +121,20 @@ def _instants(first: datetime, schedule: Schedule | None, now: datetime) -> Iter
 
 def _slot(at: datetime, missed: str | None = None) -> Occurrence:
     return Occurrence(Kind.SLOT, at, Trigger.SCHEDULE, missed)
+
+
+def _newest(job: DueJob, instants: list[datetime], now: datetime, *, is_first: bool) -> Iterator[Occurrence]:
+    """Those that may run. The last one is nothing that was caught up if it is on time and none was missed."""
+    refused = [at for at in instants if job.misfires.refuses(at, now)]
+    if len(refused) > MOST_MISSED_ROWS:
+        yield from _missed(refused)
+    for at in instants:
+        why = job.misfires.refuses(at, now)
+        if why is None:
+            is_due_now = at == instants[-1] and now - at <= ON_TIME and is_first
+            yield replace(_slot(at), trigger=Trigger.SCHEDULE if is_due_now else Trigger.CATCH_UP)
+        elif len(refused) <= MOST_MISSED_ROWS:
+            yield _slot(at, missed=why)
 
 
 def _missed(instants: list[datetime]) -> tuple[Occurrence, ...]:

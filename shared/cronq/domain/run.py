@@ -3,7 +3,7 @@
     scheduled → queued → claimed → running → succeeded | failed | timed_out | cancelled
                                            | launch_failed | lost
     scheduled | queued → cancelled | expired | skipped | missed
-    claimed | lost → queued, attempt + 1, only on proof that the attempt never started
+    claimed → queued, lost → scheduled, attempt + 1, only on proof that the attempt never started
     claimed | running → scheduled, attempt + 1, where the job asks for it: after a failure
     (`max_attempts`), or when nobody knows the end (`guarantee`)
 
@@ -245,7 +245,9 @@ def _not_started(run: RunView, event: RunEvent) -> Verdict:
         return Superseded("not started, but there is a newer occurrence")
     if run.cancel_requested:
         return Change(state=State.CANCELLED, reason="cancelled before its start")
-    return Change(state=State.QUEUED, reason=event.reason, next_attempt=True)
+    # A lost run may have given up its place at a gate: it has to ask again.
+    state = State.QUEUED if run.state is State.CLAIMED else State.SCHEDULED
+    return Change(state=state, reason=event.reason, next_attempt=True)
 
 
 def _interrupted(run: RunView, event: RunEvent) -> Verdict:

@@ -29,6 +29,7 @@ POINTS: Mapping[str, str] = {
     "injector.publish.sent": "the broker has the doorbells and no row says so: they come twice",
     "injector.publish.uncommitted": "the mark is written and not committed",
     "injector.publish.marked": "everything is done: nothing may be done again",
+    "injector.gate.freed": "runs are back in line, and nobody has judged them",
     "injector.release.uncommitted": "waiting runs are let out, no commit: they still wait",
     "injector.release.committed": "waiting runs were let out, and nobody has rung for them",
     "injector.republish.leased": "unclaimed runs are leased for another doorbell that never comes",

@@ -31,6 +31,7 @@ class Settings:
     plain_queues: tuple[str, ...]
     slots: int
     window: int
+    catch_up_rate: int
     heartbeat_s: float
     lease_s: float
     republish_s: float

@@ -159,6 +159,13 @@ SETTINGS: tuple[Setting, ...] = (
         default="2000",
     ),
     Setting(
+        "CRONQ_CATCH_UP_RATE",
+        "catch_up_rate",
+        whole(1, 1_000_000),
+        "occurrences more than a minute late that are let out in a second, as after an outage",
+        default="100",
+    ),
+    Setting(
         "CRONQ_HEARTBEAT_S",
         "heartbeat_s",
         number(1, 60),

@@ -248,6 +248,8 @@ class _Edit:
                 revision=record.revision,
                 last_scheduled_for=occurrence.last_scheduled_for,
                 missed_count=occurrence.count,
+                category_id=record.category_id,
+                priority=record.spec.priority,
             )
             for record in records
             if record.spec.enabled and record.removed_at is None

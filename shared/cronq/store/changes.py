@@ -156,10 +156,8 @@ def _wait_again(row: Row, change: Change, now: datetime) -> None:
     row["publishes"] = row["output_bytes"] = 0
     for name in OF_AN_ATTEMPT if change.lost else (*OF_AN_OWNER, *OF_AN_ATTEMPT):
         row[name] = None
-    if change.retry_after is None:
-        row["queued_at"] = row["publish_at"] = now
-    else:
-        row["queued_at"] = row["publish_at"] = None
+    row["queued_at"] = row["publish_at"] = now if change.state is State.QUEUED else None
+    if change.retry_after is not None:
         row["release_at"] = now + change.retry_after
         row["retries"] += 1
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
-from cronq.domain.event import SEQ_QUEUED
 from cronq.domain.run import State
 from cronq.store import dialect
 from cronq.store.engine import Tx
-from cronq.store.events import event_row, insert_events
 from cronq.store.tables import jobs, runs
 
 MAX_REPUBLISH = timedelta(minutes=10)
@@ -31,28 +30,37 @@ class Doorbell:
     publishes: int
 
 
-def queued_counts(tx: Tx) -> dict[str, int]:
-    """Unclaimed runs that were let out to each routing key (ix_runs_waiting)."""
+Counts = dict[str, dict[int, int]]  # by routing key, then by category
+
+
+def queued_counts(tx: Tx) -> Counts:
+    """Unclaimed runs that were let out (ix_runs_waiting)."""
     found = tx.execute(
-        sa.select(runs.c.routing_key, sa.func.count())
+        sa.select(runs.c.routing_key, runs.c.category_id, sa.func.count())
         .where(runs.c.state == State.QUEUED, runs.c.release_at.is_(None))
-        .group_by(runs.c.routing_key)
+        .group_by(runs.c.routing_key, runs.c.category_id)
     )
-    return dict(found.all())
+    return _by_key(found.all())
 
 
-def waiting_keys(tx: Tx) -> list[str]:
-    """Routing keys that have runs to let out, whose time has come (ix_runs_waiting).
+def waiting(tx: Tx) -> Counts:
+    """The best priority of the runs that stand in line (ix_runs_waiting).
 
-    The minimum is there for the plan alone: with it MariaDB jumps from key to key in the index, and
-    does not read every waiting run.
+    With the minimum MariaDB jumps from group to group in the index, and does not read every waiting run.
     """
     query = (
-        sa.select(runs.c.routing_key, sa.func.min(runs.c.priority))
+        sa.select(runs.c.routing_key, runs.c.category_id, sa.func.min(runs.c.priority))
         .where(runs.c.state == State.SCHEDULED, runs.c.release_at.is_(None))
-        .group_by(runs.c.state, runs.c.release_at, runs.c.routing_key)
+        .group_by(runs.c.state, runs.c.release_at, runs.c.routing_key, runs.c.category_id)
     )
-    return list(tx.execute(query).scalars())
+    return _by_key(tx.execute(query).all())
+
+
+def _by_key(found: Iterable[Any]) -> Counts:
+    counts: Counts = {}
+    for key, category_id, number in found:
+        counts.setdefault(key, {})[category_id] = int(number)
+    return counts
 
 
 def ripen(tx: Tx, now: datetime, limit: int) -> int:
@@ -79,33 +87,6 @@ def has_ripe(tx: Tx, now: datetime) -> bool:
     """Whether there is anything to `ripen` (ix_runs_waiting)."""
     query = sa.select(runs.c.run_id).where(runs.c.state == State.SCHEDULED, runs.c.release_at <= now).limit(1)
     return tx.execute(query).first() is not None
-
-
-def release(tx: Tx, routing_key: str, limit: int, now: datetime) -> int:
-    """Let out the first of the runs that wait for a key: by priority, then age. Returns how many."""
-    found = tx.execute(
-        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
-        .where(
-            runs.c.state == State.SCHEDULED,
-            runs.c.release_at.is_(None),
-            runs.c.routing_key == routing_key,
-        )
-        .order_by(runs.c.priority, runs.c.run_id)
-        .limit(limit)
-        .with_hint(runs, "FORCE INDEX (ix_runs_waiting)", "mysql")
-        .with_for_update(skip_locked=True)
-    ).all()
-    if found:
-        tx.execute(
-            sa.update(runs)
-            .where(runs.c.run_id.in_([r.run_id for r in found]), runs.c.state == State.SCHEDULED)
-            .values(state=State.QUEUED, queued_at=now, publish_at=now)
-        )
-        insert_events(
-            tx,
-            [event_row(r.job_id, r.run_id, State.QUEUED, SEQ_QUEUED, now, attempt=r.attempt) for r in found],
-        )
-    return len(found)
 
 
 def lease_unpublished(tx: Tx, now: datetime, until: datetime, limit: int) -> list[Doorbell]:

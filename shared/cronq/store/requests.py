@@ -56,6 +56,8 @@ def request_run(tx: Tx, wish: Wish, now: datetime) -> str:
         request=secrets.token_hex(16),
         actor=wish.actor[:255] or None,
         revision=job.revision,
+        category_id=job.category_id,
+        priority=job.spec.priority,
     )
     runs.insert(tx, [row], now)
     return fresh

@@ -19,7 +19,8 @@ DEFAULT_KEY = "default"
 # What of a definition has no column of its own.
 EXTRAS = (
     "start", "end", "description", "timeout", "kill_grace", "tags",
-    "guarantee", "max_attempts", "retry_delay", "retry_backoff",
+    "guarantee", "max_attempts", "retry_delay", "retry_backoff", "overlap", "misfire", "misfire_limit",
+    "start_deadline", "jitter", "priority", "locks",
 )  # fmt: skip
 
 # A row of the database; SQLAlchemy types its keys more widely than text.
@@ -69,6 +70,7 @@ class JobRecord:
             seed=spec.seed,
             start=spec.start,
             end=spec.end,
+            misfires=spec.misfire_rule,
         )
 
     def is_changed_by_hand(self) -> bool:

@@ -14,7 +14,7 @@ from cronq.domain.run import LIVE, WAITING, Kind, State
 from cronq.store import dialect
 from cronq.store.engine import Tx
 from cronq.store.events import event_row, insert_events
-from cronq.store.tables import events, jobs, runs
+from cronq.store.tables import deadlines, events, jobs, runs
 
 
 def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozenset[str]:
@@ -35,6 +35,8 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
             if r["state"] == State.QUEUED and r["run_id"] in fresh
         ],
     )
+    limited = [r for r in rows if r["expires_at"] is not None and r["run_id"] in fresh]
+    dialect.insert_new(tx, deadlines, [{n: r[n] for n in ("run_id", "expires_at")} for r in limited])
     return fresh
 
 
@@ -55,6 +57,11 @@ def new_row(
     publish_at: datetime | None = None,
     last_scheduled_for: datetime | None = None,
     missed_count: int | None = None,
+    category_id: int | None = None,
+    priority: int = 0,
+    release_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    caused_by: str | None = None,
 ) -> dict[str, object]:
     """A run's row at its making; `publish_at` is set exactly when its state is queued."""
     ended = state not in WAITING
@@ -70,7 +77,8 @@ def new_row(
         "reason": reason,
         "attempt": 1,
         "routing_key": routing_key,
-        "priority": 0,
+        "priority": priority,
+        "category_id": category_id or 0,
         "created_at": now,
         "queued_at": now if state == State.QUEUED else None,
         "publish_at": publish_at,
@@ -82,6 +90,9 @@ def new_row(
         "output_bytes": 0,
         "last_scheduled_for": last_scheduled_for,
         "missed_count": missed_count,
+        "release_at": None if ended else release_at,
+        "expires_at": None if ended else expires_at,
+        "caused_by": caused_by,
     }
 
 
@@ -141,6 +152,29 @@ def end_here(tx: Tx, found: Sequence[OpenRun], state: State, reason: str | None,
         tx,
         [event_row(r.job_id, r.run_id, state, SEQ_ENDED_HERE, now, attempt=r.attempt) for r in found],
     )
+
+
+def expire(tx: Tx, now: datetime, limit: int) -> int:
+    """Runs that nobody claimed before their `start_deadline` never start (ix_deadlines_expires)."""
+    due = tx.execute(
+        sa.select(deadlines.c.run_id)
+        .where(deadlines.c.expires_at < now)
+        .order_by(deadlines.c.expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).scalars()
+    ids = sorted(due)
+    if not ids:
+        return 0
+    found = tx.execute(
+        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
+        .where(runs.c.run_id.in_(ids), runs.c.state.in_(WAITING), runs.c.retries == 0)
+        .order_by(runs.c.run_id)
+        .with_for_update()
+    ).all()
+    end_here(tx, [OpenRun(*row) for row in found], State.EXPIRED, "deadline", now)
+    tx.execute(sa.delete(deadlines).where(deadlines.c.run_id.in_(ids)))
+    return len(found)
 
 
 # -- orders

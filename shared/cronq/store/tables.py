@@ -172,11 +172,14 @@ runs = sa.Table(
     sa.Column("commit", free_text(64)),
     sa.Column("last_scheduled_for", Instant()),  # a summary row: the last of `missed_count`
     sa.Column("missed_count", sa.Integer),
-    sa.Column("release_at", Instant()),  # while scheduled: not to be let out before, NULL once it may be
+    # While scheduled: not to be let out before, NULL once it stands in line, `gates.NEVER` while parked.
+    sa.Column("release_at", Instant()),
     sa.Column("retries", sa.Integer, nullable=False, server_default="0"),  # attempts after a failure or loss
     sa.Column("needs_decision", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("decided_by", free_text(255)),
     sa.Column("epoch", sa.Integer, nullable=False, server_default="1"),  # of the grant
+    sa.Column("category_id", sa.Integer, nullable=False, server_default="0"),  # the job's; 0: none
+    sa.Column("caused_by", ascii_char(32)),  # the run whose end started this one
 )
 
 events = sa.Table(
@@ -272,5 +275,109 @@ facts = sa.Table(
     metadata,
     sa.Column("name", ascii_char(64), primary_key=True),
     sa.Column("value", free_text(255), nullable=False),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+# -- what waiting runs wait for; `gate` and `subject` are names of domain/gate.py
+
+gates = sa.Table(
+    "gates",
+    metadata,
+    sa.Column("name", ascii_char(96), primary_key=True),
+    sa.Column("capacity", sa.Integer),  # NULL: what the gate's kind has by default
+    sa.Column("rate", sa.Integer),  # so many starts in `rate_period_s`
+    sa.Column("rate_period_s", sa.Double),
+    sa.Column("next_at", Instant()),  # when the next start is free to go, by the rate
+    sa.Column("actor", free_text(255)),
+    sa.Column("changed_at", Instant()),
+)
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("gate", ascii_char(96), primary_key=True),
+    sa.Column("run_id", ascii_char(32), primary_key=True),
+    sa.Column("weight", sa.Integer, nullable=False, server_default="1"),
+)
+
+parked = sa.Table(
+    "parked",
+    metadata,
+    sa.Column("run_id", ascii_char(32), primary_key=True),
+    sa.Column("gate", ascii_char(96), nullable=False),
+    sa.Column("weight", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+deadlines = sa.Table(
+    "deadlines",
+    metadata,
+    sa.Column("run_id", ascii_char(32), primary_key=True),
+    sa.Column("expires_at", Instant(), nullable=False),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("subject", ascii_char(96), primary_key=True),
+    sa.Column("since", Instant(), nullable=False),
+    sa.Column("until", Instant()),
+    sa.Column("reason", free_text(255), nullable=False, server_default=""),
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
+)
+
+skips = sa.Table(
+    "skips",
+    metadata,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("remaining", sa.Integer, nullable=False),
+    sa.Column("reason", free_text(255), nullable=False, server_default=""),
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+chains = sa.Table(
+    "chains",
+    metadata,
+    sa.Column("upstream_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("outcome", ascii_char(8), nullable=False),
+)
+
+followed = sa.Table(
+    "followed",
+    metadata,
+    sa.Column("run_id", ascii_char(32), primary_key=True),
+    sa.Column("job_id", sa.Integer, nullable=False),
+)
+
+calendars = sa.Table(
+    "calendars",
+    metadata,
+    sa.Column("name", free_text(64), primary_key=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("document", long_text(), nullable=False),
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+calendar_revisions = sa.Table(
+    "calendar_revisions",
+    metadata,
+    sa.Column("name", free_text(64), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("document", long_text()),  # NULL: dropped
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
+    sa.Column("at", Instant(), nullable=False),
+)
+
+windows = sa.Table(
+    "windows",
+    metadata,
+    sa.Column("name", ascii_char(64), primary_key=True),
+    sa.Column("subject", ascii_char(96), nullable=False),
+    sa.Column("document", long_text(), nullable=False),
+    sa.Column("actor", free_text(255), nullable=False, server_default=""),
     sa.Column("at", Instant(), nullable=False),
 )

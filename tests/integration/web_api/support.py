@@ -14,7 +14,8 @@ from cronq.domain.event import EventType, OutputChunk, RunEvent
 from cronq.domain.run import Claim, Owner
 from cronq.runtime import config
 from cronq.runtime.settings import Settings
-from cronq.store import Store, Tx, claims, doorbells, now, outcomes, runs
+from cronq.store import Store, Tx, claims, now, outcomes, runs
+from tests.factories import let_out
 
 SECRET_KEY = "6f2d9a3c5b7e1408" * 2
 OWNER = Owner("runner-1", "a" * 32, "b" * 32)
@@ -62,7 +63,7 @@ class Runs:
         self._db = db
 
     def queue(self, key: str = "default") -> None:
-        self._db.transact(lambda tx: doorbells.release(tx, key, 1_000, now(tx)))
+        self._db.transact(lambda tx: let_out(tx, key, now=now(tx)))
 
     def claim(self, run_id: str) -> None:
         """Queue and claim it, as OWNER."""

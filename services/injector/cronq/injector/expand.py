@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cronq import store
+from cronq.domain import gate as gates
+from cronq.domain.gate import Park
 from cronq.domain.ids import run_id
+from cronq.domain.jitter import jittered
+from cronq.domain.misfire import ON_TIME, Misfire
 from cronq.domain.occurrence import Expansion, Occurrence, expand
-from cronq.domain.run import Kind, State
+from cronq.domain.run import Kind, State, Trigger
 from cronq.domain.schedule import ScheduleError
 from cronq.runtime import crash
-from cronq.store import alerts, doorbells, epoch, jobs, runs
+from cronq.store import alerts, doorbells, epoch, jobs, limits, line, runs
 from cronq.store.doorbells import Doorbell
 from cronq.store.epoch import Epoch
 from cronq.store.rows import JobRecord
@@ -69,10 +73,12 @@ def _expand(tx: store.Tx, locked_by: str, window: int, publish_lease: timedelta,
     begins = {d.job.id: _first_run(d.job, now) for d in due if _begins(d.job)}
     changed = [d.job for d in due if d.job.is_changed_by_hand() or d.job.id in begins]
     jobs.record_hand_changes(tx, changed, now, begins)
-    rows, bells = _ledger(due, _Room(tx, window), now, now + publish_lease)
+    way = _Way(tx, window, now)
+    due = [way.skipped(each) for each in due]
+    rows, bells = _ledger(due, way, now + publish_lease)
     fresh = runs.insert(tx, rows, now)
-    released = {int(str(r["job_id"])) for r in rows if r["run_id"] in fresh and r["kind"] == Kind.SLOT}
-    runs.supersede(tx, released, now, newer=fresh)
+    line.park(tx, way.parked(fresh), now)
+    runs.supersede(tx, way.outdated(due, rows, fresh), now, newer=fresh)
     crash.reach("injector.expand.half")
     jobs.advance(tx, [(d.job.id, begins.get(d.job.id, d.expansion.next_run)) for d in due], locked_by)
     _alert_problems(tx, due, now)
@@ -122,35 +128,93 @@ def _missed_before(began: datetime, expansion: Expansion) -> Expansion:
     return replace(expansion, occurrences=tuple(kept))
 
 
-class _Room:
-    """How many runs each routing key may still let out."""
+class _Way:
+    """Where a new run goes: straight to its queue, in line, or to a gate that is closed to it."""
 
-    def __init__(self, tx: store.Tx, window: int) -> None:
+    def __init__(self, tx: store.Tx, window: int, now: datetime) -> None:
+        self.now = now
         self._window = window
-        self._queued = Counter(doorbells.queued_counts(tx))
-        self._waiting = frozenset(doorbells.waiting_keys(tx))
+        self._queued = Counter({key: sum(of.values()) for key, of in doorbells.queued_counts(tx).items()})
+        self._waiting = frozenset(doorbells.waiting(tx))
+        self._limits = limits.all_limits(tx)
+        self._closed = limits.closed(tx, now)
+        self._parked: list[tuple[str, int, Park]] = []
 
-    def take(self, key: str) -> bool:
-        """Whether a new run goes straight to its queue: there is room, and nobody waits before it."""
-        is_free = key not in self._waiting and self._queued[key] < self._window
+    def skipped(self, due: _Due) -> _Due:
+        """The same, without what a paused job that makes up for nothing would run."""
+        if self._held(due.job) is None or due.job.spec.misfire_rule.rule is not Misfire.SKIP:
+            return due
+        kept = (
+            replace(o, skipped="paused") if o.kind is Kind.SLOT and not o.missed else o
+            for o in due.expansion.occurrences
+        )
+        return replace(due, expansion=replace(due.expansion, occurrences=tuple(kept)))
+
+    def is_straight(self, job: JobRecord, occurrence: Occurrence) -> bool:
+        """Whether a run needs no decision: there is room, nobody waits before it, and it needs no gate."""
+        spec, key = job.spec, job.key
+        if self._gate(job, occurrence) or spec.jitter or key in self._waiting:
+            return False
+        if gates.needs(job.id, job.category_id or 0, spec, self._limits) or spec.priority:
+            return False
+        is_free = self._queued[key] < self._window
         self._queued[key] += is_free
         return is_free
 
+    def park(self, run_id: str, job: JobRecord, occurrence: Occurrence) -> bool:
+        """Whether a run waits at a gate from the first."""
+        gate = self._gate(job, occurrence)
+        if gate is not None:
+            self._parked.append((run_id, job.spec.priority, Park(gate)))
+        return gate is not None
 
-def _ledger(
-    due: Sequence[_Due], room: _Room, now: datetime, publish_at: datetime
-) -> tuple[list[dict[str, object]], list[Doorbell]]:
+    def parked(self, fresh: Collection[str]) -> list[tuple[str, int, Park]]:
+        return [each for each in self._parked if each[0] in fresh]
+
+    def outdated(self, due: Sequence[_Due], rows: Sequence[Row], fresh: Collection[str]) -> set[int]:
+        """Jobs with a new run that makes pointless what of their slots nobody has claimed."""
+        released = {r["job_id"] for r in rows if r["run_id"] in fresh and r["kind"] == Kind.SLOT}
+        return {each.job.id for each in due if each.job.id in released and self._supersedes(each.job)}
+
+    def _supersedes(self, job: JobRecord) -> bool:
+        """Of a job that is paused only the last occurrence is held, if only that is to be made up for."""
+        if job.spec.misfire_rule.rule is Misfire.ALL:
+            return False
+        return job.spec.overlap_rule.supersedes or self._held(job) is not None
+
+    def _gate(self, job: JobRecord, occurrence: Occurrence) -> str | None:
+        gate = self._held(job, occurrence.trigger)
+        if gate is None and occurrence.kind is Kind.SLOT and self.now - occurrence.scheduled_for > ON_TIME:
+            return gates.CATCH_UP
+        return gate
+
+    def _held(self, job: JobRecord, trigger: Trigger = Trigger.SCHEDULE) -> str | None:
+        return self._closed.gate(
+            job_id=job.id, category_id=job.category_id or 0, routing_key=job.key, trigger=trigger
+        )
+
+
+Row = dict[str, object]
+
+
+def _ledger(due: Sequence[_Due], way: _Way, publish_at: datetime) -> tuple[list[Row], list[Doorbell]]:
     """Rows, and bells for those that go straight to their queue."""
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     bells: list[Doorbell] = []
     for job, occurrence in _flat(due):
-        at_once = not occurrence.missed and room.take(job.key)
-        row = _row(job, occurrence, at_once=at_once, now=now, publish_at=publish_at)
+        at_once = not _is_over(occurrence) and way.is_straight(job, occurrence)
+        row = _row(job, occurrence, at_once=at_once, now=way.now, publish_at=publish_at)
         rows.append(row)
         if at_once:
             spec = job.spec
             bells.append(Doorbell(str(row["run_id"]), 1, job.id, spec.name, spec.command, job.key, 0))
+        elif not _is_over(occurrence) and way.park(str(row["run_id"]), job, occurrence):
+            row["release_at"] = line.NEVER
     return rows, bells
+
+
+def _is_over(occurrence: Occurrence) -> bool:
+    return bool(occurrence.missed or occurrence.skipped)
 
 
 def _flat(due: Sequence[_Due]) -> Iterator[tuple[JobRecord, Occurrence]]:
@@ -162,23 +226,46 @@ def _flat(due: Sequence[_Due]) -> Iterator[tuple[JobRecord, Occurrence]]:
 def _row(
     job: JobRecord, occurrence: Occurrence, *, at_once: bool, now: datetime, publish_at: datetime
 ) -> dict[str, object]:
-    state = State.QUEUED if at_once else State.SCHEDULED
+    spec = job.spec
+    is_slot = occurrence.kind is Kind.SLOT
     return runs.new_row(
         run_id(now, secrets.randbits),
         job.id,
         kind=occurrence.kind,
         scheduled_for=occurrence.scheduled_for,
         triggered_by=occurrence.trigger,
-        state=State.MISSED if occurrence.missed else state,
+        state=_state(occurrence, at_once=at_once),
         routing_key=job.key,
         now=now,
+        category_id=job.category_id,
+        priority=spec.priority,
         request=secrets.token_hex(16) if occurrence.kind is Kind.REQUEST else "",
-        reason=occurrence.missed,
+        reason=occurrence.missed or occurrence.skipped,
         revision=job.revision + job.is_changed_by_hand(),
+        release_at=_release_at(job, occurrence, now) if is_slot else None,
+        expires_at=occurrence.scheduled_for + spec.start_deadline
+        if is_slot and spec.start_deadline
+        else None,
         publish_at=publish_at if at_once else None,
         last_scheduled_for=occurrence.last_scheduled_for,
         missed_count=occurrence.count,
     )
+
+
+def _state(occurrence: Occurrence, *, at_once: bool) -> State:
+    if occurrence.missed:
+        return State.MISSED
+    if occurrence.skipped:
+        return State.SKIPPED
+    return State.QUEUED if at_once else State.SCHEDULED
+
+
+def _release_at(job: JobRecord, occurrence: Occurrence, now: datetime) -> datetime | None:
+    """Jitter moves the release of an occurrence, the same way whoever works it out, and not its instant."""
+    if not job.spec.jitter:
+        return None
+    at = occurrence.scheduled_for + jittered(job.spec.jitter, f"{job.id}:{occurrence.scheduled_for}")
+    return at if at > now else None
 
 
 def _begins(job: JobRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Release and publish: runs go to their queues, no more than a window, and again until claimed."""
+"""Publish: runs that were let out go to their queues, again and again until they are claimed."""
 
 from __future__ import annotations
 
@@ -17,28 +17,6 @@ BATCH = 500
 NO_QUEUE = "no_queue"
 # An unroutable run is tried again this often: a runner may declare its queue at any time.
 UNROUTABLE_AGAIN = timedelta(seconds=2)
-
-
-def release_once(db: store.Store, window: int) -> int:
-    """Let waiting runs out, up to the window of each key; returns how many."""
-    with db.read() as tx:
-        is_any = doorbells.has_ripe(tx, store.now(tx)) or doorbells.waiting_keys(tx)
-    released = db.transact(lambda tx: _release(tx, window)) if is_any else 0
-    if released:
-        crash.reach("injector.release.committed")
-    return released
-
-
-def _release(tx: store.Tx, window: int) -> int:
-    now = store.now(tx)
-    doorbells.ripen(tx, now, BATCH)
-    keys = doorbells.waiting_keys(tx)
-    queued = doorbells.queued_counts(tx)
-    room = {key: min(window - queued.get(key, 0), BATCH) for key in keys}
-    released = sum(doorbells.release(tx, key, free, now) for key, free in room.items() if free > 0)
-    if released:
-        crash.reach("injector.release.uncommitted")
-    return released
 
 
 def lease_once(db: store.Store, lease: timedelta) -> list[Doorbell]:

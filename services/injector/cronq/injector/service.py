@@ -15,7 +15,8 @@ from cronq.bus.interface import Bus
 from cronq.bus.topology import shared_queues
 from cronq.domain.errors import Unavailable
 from cronq.injector.expand import adopt_unseen_once, expand_once
-from cronq.injector.publish import Publisher, lease_once, release_once
+from cronq.injector.publish import Publisher, lease_once
+from cronq.injector.release import expire_once, forget_once, release_once, set_free_once
 from cronq.injector.watch import Watch
 from cronq.injector.witness import Memory
 from cronq.runtime import crash
@@ -55,6 +56,7 @@ class Injector:
         self._bus = bus
         self._owner = owner
         self._window = settings.window
+        self._catch_up_rate = settings.catch_up_rate
         self._publisher = Publisher(
             db,
             bus,
@@ -78,6 +80,8 @@ class Injector:
             self._canary,
             Chore(min(2.0, lease_s / 6), watch.reap),
             Chore(2.0, watch.send_kills),
+            Chore(0.5, lambda: expire_once(self._db)),
+            Chore(2.0, lambda: forget_once(self._db)),
             Chore(5.0, self._measure),
             Chore(5.0, watch.judge_late),
             Chore(2.0, self._note_step),
@@ -102,7 +106,8 @@ class Injector:
             self._memory.note(expanded.last_run)
         if expanded.bells:
             crash.reach("injector.expand.committed")
-        released = release_once(self._db, self._window)
+        released = set_free_once(self._db, catch_up_rate=self._catch_up_rate)
+        released += release_once(self._db, self._window)
         published = self._publish(expanded.bells)
         if expanded.jobs:
             log.debug("injector.expanded", jobs=expanded.jobs, missed=expanded.missed)

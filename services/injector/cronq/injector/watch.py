@@ -174,7 +174,7 @@ class Watch:
     def waiting_keys(self) -> set[str]:
         """Routing keys that have runs waiting, in the database or in the broker."""
         with self._db.read() as tx:
-            return set(doorbells.queued_counts(tx)) | set(doorbells.waiting_keys(tx))
+            return set(doorbells.queued_counts(tx)) | set(doorbells.waiting(tx))
 
     def judge_late(self) -> None:
         """Alert for each routing key whose runs have waited for over a minute."""

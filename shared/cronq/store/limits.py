@@ -1,0 +1,108 @@
+"""What people set: limits of gates, and pauses."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from cronq.domain import gate
+from cronq.domain.gate import Closed, Limit
+from cronq.domain.run import State
+from cronq.store import dialect
+from cronq.store.engine import Tx
+from cronq.store.tables import gates, holds, pauses, runs
+
+HOLDING = (State.QUEUED, State.CLAIMED, State.RUNNING)
+MOST = 10_000
+
+
+def all_limits(tx: Tx) -> dict[str, Limit]:
+    """The limits that somebody set, by gate, and the rate at which an outage's backlog is let out."""
+    is_limited = gates.c.capacity.is_not(None) | gates.c.rate.is_not(None) | (gates.c.name == gate.CATCH_UP)
+    found = tx.execute(sa.select(gates).where(is_limited).limit(MOST))
+    return {row["name"]: _limit(row) for row in found.mappings()}
+
+
+def listed(tx: Tx) -> list[dict[str, Any]]:
+    """The same with who set them when, by name."""
+    found = tx.execute(
+        sa.select(gates)
+        .where(gates.c.capacity.is_not(None) | gates.c.rate.is_not(None))
+        .order_by(gates.c.name)
+        .limit(MOST)
+    )
+    return [dict(row) for row in found.mappings()]
+
+
+def _limit(row: Any) -> Limit:
+    period = row["rate_period_s"]
+    return Limit(
+        row["capacity"], row["rate"], None if period is None else timedelta(seconds=period), row["next_at"]
+    )
+
+
+def locked(tx: Tx, names: list[str]) -> dict[str, Limit]:
+    """These gates, made where they are not there, each with its row locked, in the order of their names."""
+    wanted = sorted(names)
+    found = _locked(tx, wanted)
+    if len(found) < len(wanted):
+        dialect.insert_new(tx, gates, [{"name": name} for name in wanted if name not in found])
+        found = _locked(tx, wanted)
+    return found
+
+
+def _locked(tx: Tx, names: list[str]) -> dict[str, Limit]:
+    found = tx.execute(
+        sa.select(gates).where(gates.c.name.in_(names)).order_by(gates.c.name).with_for_update()
+    )
+    return {row["name"]: _limit(row) for row in found.mappings()}
+
+
+def set_limit(tx: Tx, name: str, limit: Limit, actor: str, now: datetime) -> None:
+    """Give a gate its limit; runs that are under way count from now on. No capacity and no rate: drop it."""
+    locked(tx, [name])
+    period = limit.period
+    tx.execute(
+        sa.update(gates)
+        .where(gates.c.name == name)
+        .values(
+            capacity=limit.capacity,
+            rate=limit.rate,
+            rate_period_s=None if period is None else period.total_seconds(),
+            next_at=None,
+            actor=actor[:255],
+            changed_at=now,
+        )
+    )
+    if limit.capacity is not None:
+        _adopt(tx, name)
+
+
+def _adopt(tx: Tx, name: str) -> None:
+    """Runs that were let out before their category or queue had a limit hold it too (ix_runs_state)."""
+    kind, _, subject = name.partition(":")
+    if kind not in ("category", "queue"):
+        return
+    is_of_it = runs.c.category_id == int(subject) if kind == "category" else runs.c.routing_key == subject
+    found = tx.execute(sa.select(runs.c.run_id).where(runs.c.state.in_(HOLDING), is_of_it)).scalars()
+    rows = [{"gate": name, "run_id": run_id, "weight": 1} for run_id in sorted(found)]
+    dialect.insert_new(tx, holds, rows)
+
+
+def spend(tx: Tx, next_at: dict[str, datetime]) -> None:
+    """Note of locked gates when their next start is free to go."""
+    rows = [{"name": name, "next_at": at} for name, at in sorted(next_at.items())]
+    dialect.update_rows(tx, gates, rows, keys=("name",))
+
+
+# -- pauses
+
+
+def closed(tx: Tx, now: datetime) -> Closed:
+    """What holds runs back at this moment."""
+    in_force = pauses.c.until.is_(None) | (pauses.c.until > now)
+    found = tx.execute(sa.select(pauses.c.subject).where(in_force).limit(MOST)).scalars()
+    subjects = frozenset(found)
+    return Closed(subjects) if subjects else gate.NOTHING_CLOSED
