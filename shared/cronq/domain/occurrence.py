@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import groupby, islice
 
-from cronq.domain.misfire import LATEST, ON_TIME, Misfires
+from cronq.domain.calendar_rule import JobCalendar
+from cronq.domain.misfire import LATEST, MOST_LIMIT, ON_TIME, Misfires
 from cronq.domain.run import Kind, Trigger
 from cronq.domain.schedule import Expressions, Schedule, ScheduleError, every, parse
 
@@ -15,6 +16,8 @@ from cronq.domain.schedule import Expressions, Schedule, ScheduleError, every, p
 MOST_INSTANTS = 10_000
 # Up to here each missed instant has its own row; more of them share one, with first, last and count.
 MOST_MISSED_ROWS = 100
+# Of one step of a job: as many as a misfire rule can let run, and as many that do not.
+MOST_ROWS = 2 * MOST_LIMIT
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class DueJob:
     start: str | None = None
     end: str | None = None
     misfires: Misfires = LATEST
+    calendar: JobCalendar | None = None
 
     def parsed(self) -> Schedule | None:
         """None: it runs once, at `next_run`. Raises ScheduleError for a text that is not one."""
@@ -42,6 +46,7 @@ class DueJob:
                 seed=self.seed,
                 start=self.start,
                 end=self.end,
+                shift=self.calendar.shift() if self.calendar else None,
             )
         if self.interval and self.next_run:
             return every(self.interval, self.next_run)
@@ -89,12 +94,17 @@ def expand(job: DueJob, now: datetime) -> Expansion:
         return Expansion((*wanted, row), None, problem=str(error))
     instants = list(islice(_instants(job.next_run, schedule, now), MOST_INSTANTS + 1))
     kept = job.misfires.kept
+    closed = _closed(job, instants)
     if len(instants) > MOST_INSTANTS:
         # There may be more of them: those that could still run are left to the next step.
-        return Expansion((*wanted, *_missed(instants[:-kept])), instants[-kept])
-    late, newest = instants[:-kept], instants[-kept:]
+        return Expansion((*wanted, *_rows([_late(at, closed) for at in instants[:-kept]])), instants[-kept])
+    is_open = [at for at in instants if at not in closed]
+    newest = set(is_open[-kept:])
+    rows = [_judged(job, at, now) if at in newest else _late(at, closed) for at in instants]
+    if is_open and len(newest) == len(is_open):
+        rows = [_on_time(row, now) if row.scheduled_for == is_open[-1] else row for row in rows]
     following = schedule.next_after(now) if schedule else None
-    return Expansion((*wanted, *_missed(late), *_newest(job, newest, now, is_first=not late)), following)
+    return Expansion((*wanted, *_rows(rows)), following)
 
 
 def expand_all(job: DueJob, now: datetime) -> Iterator[Occurrence]:
@@ -119,28 +129,53 @@ def _instants(first: datetime, schedule: Schedule | None, now: datetime) -> Iter
         yield from schedule.between(first, now)
 
 
-def _slot(at: datetime, missed: str | None = None) -> Occurrence:
-    return Occurrence(Kind.SLOT, at, Trigger.SCHEDULE, missed)
+def _slot(at: datetime, missed: str | None = None, skipped: str | None = None) -> Occurrence:
+    return Occurrence(Kind.SLOT, at, Trigger.SCHEDULE, missed, skipped)
 
 
-def _newest(job: DueJob, instants: list[datetime], now: datetime, *, is_first: bool) -> Iterator[Occurrence]:
-    """Those that may run. The last one is nothing that was caught up if it is on time and none was missed."""
-    refused = [at for at in instants if job.misfires.refuses(at, now)]
-    if len(refused) > MOST_MISSED_ROWS:
-        yield from _missed(refused)
-    for at in instants:
-        why = job.misfires.refuses(at, now)
-        if why is None:
-            is_due_now = at == instants[-1] and now - at <= ON_TIME and is_first
-            yield replace(_slot(at), trigger=Trigger.SCHEDULE if is_due_now else Trigger.CATCH_UP)
-        elif len(refused) <= MOST_MISSED_ROWS:
-            yield _slot(at, missed=why)
+def _closed(job: DueJob, instants: Iterable[datetime]) -> dict[datetime, str]:
+    """Those at which the job's calendar lets nothing run, with the reason."""
+    if job.calendar is None:
+        return {}
+    found = ((at, job.calendar.verdict(at)) for at in instants)
+    return {at: reason for at, reason in found if reason}
 
 
-def _missed(instants: list[datetime]) -> tuple[Occurrence, ...]:
-    if len(instants) <= MOST_MISSED_ROWS:
-        return tuple(_slot(at, missed="misfire") for at in instants)
-    summary = replace(
-        _slot(instants[0], missed="misfire"), last_scheduled_for=instants[-1], count=len(instants)
-    )
-    return (summary,)
+def _late(at: datetime, closed: Mapping[datetime, str]) -> Occurrence:
+    return _slot(at, skipped=closed[at]) if at in closed else _slot(at, missed="misfire")
+
+
+def _judged(job: DueJob, at: datetime, now: datetime) -> Occurrence:
+    why = job.misfires.refuses(at, now)
+    return _slot(at, missed=why) if why else replace(_slot(at), trigger=Trigger.CATCH_UP)
+
+
+def _on_time(row: Occurrence, now: datetime) -> Occurrence:
+    """The last one is nothing that was caught up if it is on time and none was missed."""
+    is_late = row.missed or now - row.scheduled_for > ON_TIME
+    return row if is_late else replace(row, trigger=Trigger.SCHEDULE)
+
+
+def _rows(rows: Sequence[Occurrence]) -> Sequence[Occurrence]:
+    """Many that do not run, one after the other for one reason, share a row.
+
+    Where that leaves very many, as reasons change all the time, their reasons are not told apart.
+    """
+    found = list(_shared(rows))
+    if len(found) <= MOST_ROWS:
+        return found
+    return list(_shared(row if _runs(row) else _slot(row.scheduled_for, missed="misfire") for row in rows))
+
+
+def _shared(rows: Iterable[Occurrence]) -> Iterator[Occurrence]:
+    for reason, found in groupby(rows, key=lambda row: row.missed or row.skipped):
+        alike = list(found)
+        if reason is None or len(alike) <= MOST_MISSED_ROWS:
+            yield from alike
+        else:
+            last, count = alike[-1].scheduled_for, len(alike)
+            yield replace(alike[0], last_scheduled_for=last, count=count)
+
+
+def _runs(row: Occurrence) -> bool:
+    return not (row.missed or row.skipped)
