@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cronq.domain.audit import MOST_OCCURRENCES, Promise, Report, Revision, Row, Window
+from cronq.domain.calendar import Calendar
+from cronq.domain.calendar_rule import CalendarUse, JobCalendar, Rule
 from cronq.domain.run import Kind, State
-from cronq.store import jobs
+from cronq.store import calendars, jobs
+from cronq.store.calendars import Pin
 from cronq.store.engine import Store, Tx
-from cronq.store.rows import JobRecord, job_record
+from cronq.store.rows import CALENDAR_REVISION, JobRecord
 from cronq.store.tables import job_revisions, runs
 from cronq.store.tables import jobs as jobs_table
 
@@ -66,7 +69,7 @@ def _chunks(db: Store, scope: Scope) -> Iterator[list[JobRecord]]:
     while True:
         with db.read() as tx:
             found = tx.execute(query.where(jobs_table.c.id > after))
-            records = [job_record(row) for row in found.mappings()]
+            records = jobs.records(tx, found.mappings())
         if not records:
             return
         yield records
@@ -93,14 +96,19 @@ def _revisions(tx: Tx, records: Sequence[JobRecord], window: Window) -> dict[int
         .order_by(job_revisions.c.job_id, job_revisions.c.revision)
     )
     known = {record.id: record for record in records}
+    rows = [dict(row) for row in found.mappings() if row["revision"] <= known[row["job_id"]].revision]
+    rows += [jobs.hand_revision(r, window.until) for r in records if r.is_changed_by_hand()]
+    calendars_then = _calendars(tx, rows)
     revisions: dict[int, list[Revision]] = {record.id: [] for record in records}
-    for row in found.mappings():
-        if row["revision"] <= known[row["job_id"]].revision:
-            revisions[row["job_id"]].append(_revision(row))
-    for record in records:
-        if record.is_changed_by_hand():
-            revisions[record.id].append(_revision(jobs.hand_revision(record, window.until)))
+    for row in rows:
+        revisions[row["job_id"]].append(_revision(row, calendars_then))
     return revisions
+
+
+def _calendars(tx: Tx, rows: Sequence[Any]) -> dict[Pin, Calendar]:
+    """Those that the revisions go by, as they were then."""
+    contents = [json.loads(row["document"]) for row in rows if '"calendar_revision"' in row["document"]]
+    return calendars.as_of(tx, {(c["calendar"]["name"], c[CALENDAR_REVISION]) for c in contents})
 
 
 def _before(since: datetime) -> datetime:
@@ -108,7 +116,7 @@ def _before(since: datetime) -> datetime:
     return max(since, datetime.min.replace(tzinfo=since.tzinfo) + _MARGIN) - _MARGIN
 
 
-def _revision(row: Any) -> Revision:
+def _revision(row: Any, calendars_then: Mapping[Pin, Calendar]) -> Revision:
     content = json.loads(row["document"])
     schedule, interval_s = content["schedule"], content.get("interval_s")
     return Revision(
@@ -122,9 +130,23 @@ def _revision(row: Any) -> Revision:
         seed=content.get("seed", ""),
         start=content.get("start"),
         end=content.get("end"),
+        calendar=_job_calendar(content, calendars_then),
         interval=None if interval_s is None else timedelta(seconds=interval_s),
         next_run=row["next_run"],
         replaced_run=row["replaced_run"],
+    )
+
+
+def _job_calendar(content: Mapping[str, Any], calendars_then: Mapping[Pin, Calendar]) -> JobCalendar | None:
+    """A bare interval knows no days, and what is not known any more moves nothing."""
+    if CALENDAR_REVISION not in content or content["schedule"] is None:
+        return None
+    use, revision = content["calendar"], content[CALENDAR_REVISION]
+    calendar = calendars_then.get((use["name"], revision))
+    return (
+        None
+        if calendar is None
+        else JobCalendar(CalendarUse(use["name"], Rule(use["rule"])), revision, calendar)
     )
 
 
@@ -142,7 +164,7 @@ def _rows(tx: Tx, job_ids: Collection[int], window: Window) -> dict[int, list[Ro
         runs, "FORCE INDEX (ux_runs_occurrence)", "mysql"
     )
     into = slot.where(
-        runs.c.state == State.MISSED,
+        runs.c.state.in_((State.MISSED, State.SKIPPED)),
         runs.c.scheduled_for < window.since,
         runs.c.last_scheduled_for >= window.since,
     ).with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")

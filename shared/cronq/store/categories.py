@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,18 +11,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cronq.domain.category import CategoryDocument, Plan, plan, removal_guard
-from cronq.domain.errors import PreconditionFailed
-from cronq.domain.ids import run_id
+from cronq.domain.calendar_rule import JobCalendar
+from cronq.domain.category import SHOWN_PROBLEMS, CategoryDocument, Plan, plan, removal_guard
+from cronq.domain.errors import InvalidInput, PreconditionFailed, Problem
 from cronq.domain.job import JobSpec
-from cronq.domain.occurrence import expand_all
 from cronq.domain.run import State
 from cronq.domain.schedule import needs_seed
+from cronq.domain.strict_json import pointer, shown
 from cronq.domain.timing import TIMING_FIELDS
 from cronq.runtime import crash
-from cronq.store import alerts, dialect, jobs, runs
+from cronq.store import alerts, calendars, dialect, jobs, runs
 from cronq.store.engine import Tx
-from cronq.store.rows import JobRecord, document, job_columns, job_record
+from cronq.store.rows import JobRecord, document, job_columns
+from cronq.store.settling import settle
 from cronq.store.tables import categories
 from cronq.store.tables import jobs as jobs_table
 
@@ -63,9 +63,10 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
 
     A job that keeps its schedule keeps its `next_run`. One that is removed keeps its id and its
     history, and what of it waits to run is cancelled. Concurrent calls take turns. A dry run
-    tells what would be done and writes nothing. Raises PreconditionFailed, or Conflict where too
-    many jobs would go.
+    tells what would be done and writes nothing. Raises PreconditionFailed, Conflict where too many jobs
+    would go, or InvalidInput where a job names a calendar that there is not.
     """
+    wanted = _with_calendars(tx, wanted, keep=not conditions.dry_run)
     find = _seen if conditions.dry_run else _locked
     category_id, revision = find(tx, wanted.name)
     if conditions.revision is not None and conditions.revision != revision:
@@ -85,6 +86,32 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
     _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
     tx.execute(sa.update(categories).where(categories.c.id == category_id).values(revision=revision + 1))
     return Put(change, revision + 1, warnings)
+
+
+def _with_calendars(tx: Tx, wanted: CategoryDocument, *, keep: bool) -> CategoryDocument:
+    """The same with the calendars that its jobs name, as they are now; with `keep`, until the commit."""
+    names = {spec.calendar.name for spec in wanted.jobs if spec.calendar}
+    known = calendars.current(tx, names, keep=keep)
+    problems = [
+        _no_calendar(tx, index, spec.calendar.name)
+        for index, spec in enumerate(wanted.jobs)
+        if spec.calendar and spec.calendar.name not in known
+    ]
+    if problems:
+        raise InvalidInput(problems[:SHOWN_PROBLEMS])
+    specs = tuple(
+        dataclasses.replace(spec, job_calendar=JobCalendar(spec.calendar, *known[spec.calendar.name]))
+        if spec.calendar
+        else spec
+        for spec in wanted.jobs
+    )
+    return dataclasses.replace(wanted, jobs=specs)
+
+
+def _no_calendar(tx: Tx, index: int, name: str) -> Problem:
+    message = f"calendar: there is no calendar {shown(name)}"
+    at = pointer("jobs", index, "calendar")
+    return Problem("unknown_calendar", at, message, calendars.nearest(tx, name))
 
 
 def _locked(tx: Tx, name: str) -> tuple[int, int]:
@@ -109,7 +136,7 @@ def _jobs_of(tx: Tx, category_id: int) -> list[JobRecord]:
         .order_by(jobs_table.c.id)
         .with_for_update()
     )
-    return [job_record(row) for row in found.mappings()]
+    return jobs.records(tx, found.mappings())
 
 
 class _Edit:
@@ -234,28 +261,7 @@ class _Edit:
 
     def _settle(self, records: Sequence[JobRecord], state: State, reason: str | None) -> None:
         """Occurrences that are due this moment by what the jobs were get their rows, in this state."""
-        rows = [
-            runs.new_row(
-                run_id(self.now, secrets.randbits),
-                record.id,
-                kind=occurrence.kind,
-                scheduled_for=occurrence.scheduled_for,
-                triggered_by=occurrence.trigger,
-                state=State.MISSED if occurrence.missed else state,
-                routing_key=record.key,
-                now=self.now,
-                reason=occurrence.missed or reason,
-                revision=record.revision,
-                last_scheduled_for=occurrence.last_scheduled_for,
-                missed_count=occurrence.count,
-                category_id=record.category_id,
-                priority=record.spec.priority,
-            )
-            for record in records
-            if record.spec.enabled and record.removed_at is None
-            for occurrence in expand_all(record.due_job(), self.now)
-        ]
-        runs.insert(self.tx, rows, self.now)
+        settle(self.tx, records, state, reason, self.now)
 
     def _revise(
         self,

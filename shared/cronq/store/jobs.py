@@ -10,12 +10,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cronq.store import alerts, dialect
+from cronq.store import alerts, calendars, dialect
 from cronq.store.engine import Tx
-from cronq.store.rows import JobRecord, document, job_record
+from cronq.store.rows import Fields, JobRecord, document, job_record
 from cronq.store.tables import categories, job_revisions, jobs
 
 COLUMNS = [c for c in jobs.c if c.name != "due_at"]
+
+
+def records(tx: Tx, rows: Iterable[Fields]) -> list[JobRecord]:
+    """The jobs of these rows of `COLUMNS`, with the calendars that they go by."""
+    return calendars.attached(tx, [job_record(row) for row in rows])
 
 
 def claim_due(tx: Tx, now: datetime, limit: int) -> list[JobRecord]:
@@ -32,7 +37,7 @@ def claim_due(tx: Tx, now: datetime, limit: int) -> list[JobRecord]:
         .with_hint(jobs, "FORCE INDEX (ix_jobs_due)", "mysql")
         .with_for_update(skip_locked=True)
     )
-    return [job_record(row) for row in found.mappings()]
+    return records(tx, found.mappings())
 
 
 def claim_unseen(tx: Tx, limit: int) -> list[JobRecord]:
@@ -44,7 +49,7 @@ def claim_unseen(tx: Tx, limit: int) -> list[JobRecord]:
         .with_hint(jobs, "FORCE INDEX (ix_jobs_revision)", "mysql")
         .with_for_update(skip_locked=True)
     )
-    return [job_record(row) for row in found.mappings()]
+    return records(tx, found.mappings())
 
 
 def next_due_at(tx: Tx) -> datetime | None:
@@ -142,12 +147,12 @@ def revisions(tx: Tx, job_id: int) -> list[dict[str, Any]]:
 def by_id(tx: Tx, job_id: int, *, lock: bool = False) -> JobRecord | None:
     query = sa.select(*COLUMNS).where(jobs.c.id == job_id)
     row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
-    return None if row is None else job_record(row)
+    return None if row is None else records(tx, [row])[0]
 
 
 def by_ids(tx: Tx, job_ids: Iterable[int]) -> dict[int, JobRecord]:
     found = tx.execute(sa.select(*COLUMNS).where(jobs.c.id.in_(sorted(set(job_ids)))))
-    return {row["id"]: job_record(row) for row in found.mappings()}
+    return {record.id: record for record in records(tx, found.mappings())}
 
 
 def category_names(tx: Tx) -> dict[int, str]:
@@ -183,7 +188,7 @@ def listed(
         query = query.where(jobs.c.id > after_id)
     column = SORTS[sort]
     query = query.order_by(column.desc() if descending else column, jobs.c.id)
-    return [job_record(row) for row in tx.execute(query.offset(offset).limit(limit)).mappings()]
+    return records(tx, tx.execute(query.offset(offset).limit(limit)).mappings())
 
 
 def note_results(

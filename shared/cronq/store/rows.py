@@ -20,8 +20,10 @@ DEFAULT_KEY = "default"
 EXTRAS = (
     "start", "end", "description", "timeout", "kill_grace", "tags",
     "guarantee", "max_attempts", "retry_delay", "retry_backoff", "overlap", "misfire", "misfire_limit",
-    "start_deadline", "jitter", "priority", "locks",
+    "start_deadline", "jitter", "priority", "locks", "calendar",
 )  # fmt: skip
+
+CALENDAR_REVISION = "calendar_revision"
 
 # A row of the database; SQLAlchemy types its keys more widely than text.
 Fields = Mapping[Any, Any]
@@ -52,6 +54,7 @@ class JobRecord:
     locked_by: str | None
     fingerprint: str
     problem: str | None = None
+    calendar_revision: int | None = None  # of the calendar that it goes by; None: the newest
 
     @property
     def key(self) -> str:
@@ -71,6 +74,7 @@ class JobRecord:
             start=spec.start,
             end=spec.end,
             misfires=spec.misfire_rule,
+            calendar=spec.job_calendar,
         )
 
     def is_changed_by_hand(self) -> bool:
@@ -86,6 +90,7 @@ class JobRecord:
 def job_record(row: Fields) -> JobRecord:
     interval = row["interval"]
     extras, problem = _extras(row["definition"])
+    calendar_revision = extras.pop(CALENDAR_REVISION, None)
     return JobRecord(
         id=row["id"],
         category_id=row["category_id"],
@@ -104,6 +109,7 @@ def job_record(row: Fields) -> JobRecord:
         locked_by=row["locked_by"],
         fingerprint=fingerprint(row),
         problem=problem or _key_problem(row["routing_key"]) or _command_problem(row["command"]),
+        calendar_revision=calendar_revision,
     )
 
 
@@ -119,6 +125,8 @@ def _extras(definition: str | None) -> tuple[dict[str, Any], str | None]:
                 read |= read_field(name, found[name])
         if "seed" in found:
             read["seed"] = str(found["seed"])
+        if CALENDAR_REVISION in found and isinstance(found[CALENDAR_REVISION], int):
+            read[CALENDAR_REVISION] = found[CALENDAR_REVISION]
     except (ValueError, TypeError, Refused) as error:
         return {}, f"definition: {error}"[:255]
     return read, None if isinstance(found, dict) else "definition: it is no JSON object"
@@ -159,6 +167,8 @@ def job_columns(spec: JobSpec) -> dict[str, object]:
     extras = {name: definition[name] for name in EXTRAS if name in definition}
     if spec.seed:
         extras["seed"] = spec.seed
+    if spec.job_calendar:
+        extras[CALENDAR_REVISION] = spec.job_calendar.revision
     schedule = spec.parsed_schedule()
     period = schedule.fixed_period() if schedule else None
     # The column is a DATETIME: a period beyond its years is left to `schedule` alone.
@@ -195,10 +205,12 @@ def fingerprint(row: Fields) -> str:
 
 
 def document(record_spec: JobSpec, interval: timedelta | None) -> str:
-    """A revision's text: the whole definition as JSON, and the seed if it has one."""
+    """A revision's text: the whole definition as JSON, with its seed and the revision of its calendar."""
     content = record_spec.definition()
     if record_spec.seed:
         content["seed"] = record_spec.seed
+    if record_spec.job_calendar:
+        content[CALENDAR_REVISION] = record_spec.job_calendar.revision
     if record_spec.schedule is None and interval is not None:
         content["interval_s"] = interval.total_seconds()
     return json.dumps(content, sort_keys=True, ensure_ascii=False)

@@ -120,7 +120,7 @@ job_revisions = sa.Table(
     sa.Column("job_id", sa.Integer, primary_key=True),
     sa.Column("revision", sa.Integer, primary_key=True),
     sa.Column("at", Instant(), nullable=False),
-    sa.Column("origin", ascii_char(8), nullable=False),  # put, web, api, sql
+    sa.Column("origin", ascii_char(8), nullable=False),  # put, web, api, sql, calendar
     sa.Column("actor", free_text(255), nullable=False, server_default=""),
     sa.Column("provenance", long_text()),  # JSON: repo, ref, commit …
     sa.Column("document", long_text(), nullable=False),  # JSON: the whole definition from then on
