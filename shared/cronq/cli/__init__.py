@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import click
 
 from cronq.cli.audit import audit_command
+from cronq.cli.calendars import calendars_group
 from cronq.cli.child import child_command
 from cronq.cli.config import config_group
 from cronq.cli.database import db_group
@@ -33,6 +34,7 @@ def cronq() -> None:
 
 cronq.add_command(accept_failover_command)
 cronq.add_command(audit_command)
+cronq.add_command(calendars_group)
 cronq.add_command(cancel_command)
 cronq.add_command(child_command)
 cronq.add_command(config_group)

@@ -10,7 +10,7 @@ import click
 from cronq.domain.errors import ConfigError
 
 GROUP = "cronq.services"
-SERVER_EXTRA = frozenset({"sqlalchemy", "flask", "alembic", "gunicorn", "pymysql", "flask_wtf"})
+SERVER_EXTRA = frozenset({"sqlalchemy", "flask", "alembic", "dateutil", "gunicorn", "pymysql", "flask_wtf"})
 HELP = {
     "injector": "Turn due jobs into runs and publish them.",
     "results": "Grant claims and write down what runners tell.",

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cronq.domain.duration import format_duration
+from cronq.domain.job import JobSpec
 from cronq.domain.run import LIVE, WAITING, State
 from cronq.store.categories import Put
 from cronq.store.history import Edges
@@ -118,7 +119,16 @@ def _our_job(record: JobRecord) -> Json:
         "max_attempts": spec.max_attempts,
         "retry_delay": format_duration(spec.retry_delay),
         "retry_backoff": spec.retry_backoff,
+        "calendar": _calendar(spec),
     }
+
+
+def _calendar(spec: JobSpec) -> Json | None:
+    """Its name, the rule, and the revision that is in force for the job."""
+    if spec.calendar is None:
+        return None
+    revision = spec.job_calendar.revision if spec.job_calendar else None
+    return {**spec.calendar.definition(), "revision": revision}
 
 
 def ancestors_run(row: Row, edges: Edges) -> Json:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import audit, calendars, categories, dead_letters, failover, fleet, jobs, runs
 
 BLUEPRINTS = (
     categories.blueprint,
+    calendars.blueprint,
     jobs.blueprint,
     runs.blueprint,
     fleet.blueprint,

@@ -17,17 +17,25 @@ _MAX_SMALL = 64 * 1024
 
 def read_json() -> bytes:
     """The bytes of a body that says it is JSON in UTF-8, not read yet; blocks until all are here."""
-    if request.mimetype != JSON:
+    return read_as(JSON)[1]
+
+
+def read_as(*kinds: str) -> tuple[str, bytes]:
+    """Which of these types a body in UTF-8 says it is, and its bytes; blocks until all are here."""
+    if request.mimetype not in kinds:
         given = request.headers.get("Content-Type")
         said = f"Content-Type {shown(given)}" if given else "a body without Content-Type"
-        raise _unsupported(f"{said} is not read here; {JSON} is")
+        verb = "is" if len(kinds) == 1 else "are"
+        raise _unsupported(f"{said} is not read here; {' and '.join(kinds)} {verb}", kinds[0])
     charset = request.mimetype_params.get("charset", "utf-8")
     if charset.lower() not in _CHARSETS:
-        raise _unsupported(f"charset {shown(charset)} is not read here; utf-8 is")
+        raise _unsupported(f"charset {shown(charset)} is not read here; utf-8 is", kinds[0])
     encoding = request.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise _unsupported(f"Content-Encoding {shown(encoding)} is not read here; send the body as it is")
-    return _whole_body()
+        raise _unsupported(
+            f"Content-Encoding {shown(encoding)} is not read here; send the body as it is", kinds[0]
+        )
+    return request.mimetype, _whole_body()
 
 
 def _whole_body() -> bytes:
@@ -73,5 +81,5 @@ def _unknown(name: str) -> Problem:
     return Problem("unknown_field", pointer(name), f"{shown(name)}: there is no such field here")
 
 
-def _unsupported(message: str) -> HttpError:
-    return HttpError(415, "unsupported_media_type", message, f"send Content-Type: {JSON}")
+def _unsupported(message: str, kind: str) -> HttpError:
+    return HttpError(415, "unsupported_media_type", message, f"send Content-Type: {kind}")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from cronq import store
+from cronq.domain.calendar_remarks import calendar_remarks
 from cronq.domain.errors import NotFound
 from cronq.domain.run import Trigger
+from cronq.domain.schedule import ScheduleError
 from cronq.store import history, jobs, requests
 from cronq.store.requests import Wish
 from cronq.store.rows import JobRecord
@@ -49,7 +53,8 @@ def show_job(job_id: str) -> Response:
     with web().db.read() as tx:
         record = _existing(tx, job_id_in(job_id))
         [shown] = _presented(tx, [record])
-    return jsonify({"data": {"job": shown}})
+        remarks = _remarks(record, store.now(tx))
+    return jsonify({"data": {"job": {**shown, "calendar_remarks": remarks}}})
 
 
 @blueprint.get("/api/jobs/<job_id>/revisions")
@@ -96,6 +101,13 @@ def _existing(tx: store.Tx, job_id: int) -> JobRecord:
         at = present.instant(record.removed_at)
         raise NotFound(f"Job {job_id} was removed at {at}; its runs are at /api/runs?job.id={job_id}")
     return record
+
+
+def _remarks(record: JobRecord, now: datetime) -> list[str]:
+    """What its calendar makes of its next occurrences; nothing where its stored schedule is none."""
+    with suppress(ScheduleError):
+        return calendar_remarks(record.spec, now)
+    return []
 
 
 def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]:

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from cronq.domain import zone
+from cronq.domain.calendar_remarks import calendar_remarks
 from cronq.domain.schedule import ScheduleError
 from cronq.store.rows import JobRecord
 
@@ -32,7 +33,7 @@ class Coming:
 def coming(job: JobRecord, now: datetime) -> Coming:
     """What `next_run` and the schedule promise; a paused or removed job promises nothing."""
     try:
-        remarks = job.spec.warnings(now)
+        remarks = [*job.spec.warnings(now), *calendar_remarks(job.spec, now)]
         place = zone.load(job.spec.timezone) if job.spec.timezone else None
         instants = list(islice(_instants(job, now), NEXT_SHOWN))
     except ScheduleError as error:
