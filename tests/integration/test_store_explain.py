@@ -11,12 +11,15 @@ from sqlalchemy import event
 
 from cronq import store
 from cronq.domain.event import EventType
+from cronq.domain.gate import NOTHING_CLOSED
 from cronq.domain.run import State
 from cronq.store import (
     alerts,
     claims,
     dead_letters,
     doorbells,
+    freeing,
+    holding,
     jobs,
     leases,
     line,
@@ -75,6 +78,12 @@ FILL = (
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20 = 0, '2026-11-21 11:00:00', NULL) FROM seq_1_to_4000""",
+    """INSERT INTO deadlines (run_id, expires_at)
+        SELECT run_id, '2026-11-21 12:00:00' + INTERVAL IF(job_id % 40, 1, -1) * job_id SECOND FROM runs""",
+    """INSERT INTO parked (run_id, gate, priority, at)
+        SELECT run_id, CONCAT('lock:', job_id % 20), priority, '2026-11-21 11:00:00' FROM runs""",
+    """INSERT INTO holds (gate, run_id)
+        SELECT CONCAT('lock:', job_id % 20), run_id FROM runs WHERE state IN ('queued', 'running')""",
 )
 
 
@@ -92,6 +101,7 @@ CROWD = (
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20, '2026-11-21 11:00:00', NULL) FROM seq_1_to_3000""",
+    "INSERT INTO deadlines (run_id, expires_at) SELECT run_id, '2026-11-21 11:00:00' FROM runs",
 )
 
 
@@ -112,7 +122,10 @@ def filled(mariadb: MariaDB, statements: Sequence[str]) -> Iterator[store.Store]
 def db(mariadb: MariaDB) -> Iterator[store.Store]:
     """Little is wanted among much."""
     with filled(mariadb, FILL) as made:
-        tables = ("jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions", "dead_letters")
+        tables = (
+            "jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions", "dead_letters",
+            "deadlines", "parked", "holds",
+        )  # fmt: skip
         select(made, f"ANALYZE TABLE {', '.join(tables)} PERSISTENT FOR ALL")
         yield made
 
@@ -122,7 +135,7 @@ def crowded(mariadb: MariaDB, request: pytest.FixtureRequest) -> Iterator[store.
     """All is wanted, whatever the statistics say."""
     with filled(mariadb, CROWD) as made:
         if request.param == "analyzed":
-            select(made, "ANALYZE TABLE jobs, runs, dead_letters PERSISTENT FOR ALL")
+            select(made, "ANALYZE TABLE jobs, runs, dead_letters, deadlines PERSISTENT FOR ALL")
         yield made
 
 
@@ -178,12 +191,20 @@ CLAIMING: Polling = {
         "dead_letters",
         "ix_dead_letters_retry",
     ),
+    "deadlines": (lambda tx: runs.expire(tx, NOON, LIMIT), "deadlines", "ix_deadlines_expires"),
     "unanswered": (lambda tx: leases.lose_unanswered(tx, NOON, LIMIT), "runs", "ix_runs_lease"),
 }
 READING: Polling = {
     "next due": (jobs.next_due_at, "jobs", "ix_jobs_due"),
     "queued": (doorbells.queued_counts, "runs", "ix_runs_waiting"),
     "waiting": (doorbells.waiting, "runs", "ix_runs_waiting"),
+    "gates where somebody waits": (freeing.gates_with_waiting, "parked", "ix_parked_gate"),
+    "who waits at a gate": (
+        lambda tx: freeing.set_free(tx, ["lock:3"], NOTHING_CLOSED, NOON, most=LIMIT, catch_up_rate=1),
+        "parked",
+        "ix_parked_gate",
+    ),
+    "who holds a gate": (lambda tx: holding.holds(tx, {"lock:3"}), "holds", "PRIMARY"),
     "late": (lambda tx: runs.late(tx, NOON), "runs", "ix_runs_waiting"),
     "kills": (lambda tx: runs.kills_wanted(tx, LIMIT), "runs", "ix_runs_state"),
     "runs of a job": (lambda tx: runs.listed(tx, job_id=7), "runs", "ix_runs_job"),
@@ -208,6 +229,12 @@ WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {
         "UPDATE JSON_TABLE(%(rows)s, '$[*]' COLUMNS (`run_id`",
         "runs",
         "PRIMARY",
+    ),
+    "who is under way of a job": (
+        lambda tx: holding.holds(tx, {"job:7"}),
+        "SELECT runs.job_id",
+        "runs",
+        "ix_runs_job_state",
     ),
     "apply": (
         lambda tx: outcomes.apply(tx, [said(EventType.STARTING, f"{2:032x}")], NOON),
@@ -282,7 +309,7 @@ def test_a_reading_query_uses_its_index(db: store.Store, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_a_write_finds_its_rows_by_their_keys(db: store.Store, name: str) -> None:
+def test_a_statement_finds_its_rows_by_their_keys(db: store.Store, name: str) -> None:
     work, beginning, table, index = WRITING[name]
 
     rows = plans(db, work, beginning, table)

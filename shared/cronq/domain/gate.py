@@ -7,7 +7,8 @@
     queue:KEY        so many runs of a routing key at once
     lock:NAME        a named lock, with weights
     rate:queue:KEY   so many starts of a routing key in a time
-    rate:catch-up    what an outage left is not let out all at once
+    rate:catch-up    what an outage or a pause left is not let out all at once
+    host:NAME        so many runs on a host at once (`host:*`: on each); known only at the claim
 
 A run *holds* a gate with a capacity from its release until it ends, but the gate of its job until it has
 ended for good: it is in the way of the next one while it waits for another attempt, too. A run that meets
@@ -30,6 +31,7 @@ ALL = "all"
 CATCH_UP = "rate:catch-up"
 # A lock that nobody gave a capacity lets one run in.
 LOCK_CAPACITY = 1
+EVERY_HOST = "*"
 _HOLDING = frozenset({State.QUEUED, State.CLAIMED, State.RUNNING})
 
 
@@ -303,7 +305,7 @@ def tokens(limit: Limit, now: datetime, *, next_at: datetime | None = None) -> i
         return 0
     each = limit.period / limit.rate
     free_at = max(next_at or limit.next_at or now - limit.period, now - limit.period + each)
-    return max(int((now - free_at) / each) + 1, 0)
+    return max((now - free_at) // each + 1, 0)
 
 
 def after_starts(limit: Limit, starts: int, now: datetime, *, next_at: datetime | None = None) -> datetime:

@@ -7,8 +7,11 @@ from typing import Protocol, TypeVar
 
 
 class _Placed(Protocol):
-    run_id: str
-    priority: int
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def priority(self) -> int: ...
 
 
 T = TypeVar("T", bound=_Placed)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 
 from cronq.domain.event import SEQ_CLAIMED
+from cronq.domain.gate import Park
 from cronq.domain.run import WAITING, Claim, ClaimView, Denial, Owner, State, decide_claim
-from cronq.store import dialect, jobs
+from cronq.store import dialect, jobs, line
 from cronq.store.engine import Tx
 from cronq.store.events import event_row, insert_events
+from cronq.store.restraint import Restraint
 from cronq.store.rows import JobRecord
 from cronq.store.runs import OpenRun, end_here
 from cronq.store.tables import runs
@@ -43,8 +45,10 @@ def answer(
     records = jobs.by_ids(tx, {r["job_id"] for r in rows.values()})
     names = jobs.category_names(tx) if rows else {}
     views = {run_id: _view(row, now) for run_id, row in rows.items()}
+    restraint = Restraint.of(tx, {c.host for c in claims}, now) if rows else None
     answers: list[Answer] = []
     newly: list[Claim] = []
+    held: list[tuple[Claim, str]] = []
     for claim in claims:
         view = views.get(claim.run_id)
         job = None if view is None else records.get(view.job_id)
@@ -53,14 +57,33 @@ def answer(
             answers.append((claim, denial or Denial("unknown_run")))
             continue
         if view.state is State.QUEUED:
+            gate = restraint.gate(rows[claim.run_id], job, claim.host) if restraint else None
+            if gate is not None:
+                held.append((claim, gate))
+                views[claim.run_id] = replace(view, state=State.SCHEDULED)
+                answers.append((claim, Denial(f"waits at {gate}", retry=True)))
+                continue
             newly.append(claim)
             views[claim.run_id] = _granted_view(view, claim)
         row, category = rows[claim.run_id], names.get(job.category_id or 0, "")
         granted = Granted(claim, job, category, row["scheduled_for"], row["triggered_by"])
         answers.append((claim, granted))
     _record(tx, newly, rows, records, now=now, lease_until=lease_until, epoch=epoch)
+    _put_back(tx, held, rows, now)
     _end_orphans(tx, [r for r in rows.values() if r["job_id"] not in records], now)
     return answers
+
+
+def _put_back(
+    tx: Tx, held: Sequence[tuple[Claim, str]], rows: Mapping[str, sa.RowMapping], now: datetime
+) -> None:
+    """These were let out before what now holds them: they wait again, at the gate that is closed to them."""
+    changed = [
+        {"run_id": c.run_id, "state": State.SCHEDULED, "queued_at": None, "publish_at": None, "publishes": 0}
+        for c, _ in held
+    ]
+    dialect.update_rows(tx, runs, changed, keys=("run_id",), where="t.state = 'queued'")
+    line.park(tx, [(c.run_id, rows[c.run_id]["priority"], Park(gate)) for c, gate in held], now)
 
 
 def _unfit(job: JobRecord | None) -> Denial | None:
@@ -83,6 +106,8 @@ def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
             runs.c.expires_at,
             runs.c.scheduled_for,
             runs.c.triggered_by,
+            runs.c.priority,
+            runs.c.category_id,
         )
         .where(runs.c.run_id.in_(sorted(run_ids)))
         .order_by(runs.c.run_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,17 @@ def _limit(row: Any) -> Limit:
     return Limit(
         row["capacity"], row["rate"], None if period is None else timedelta(seconds=period), row["next_at"]
     )
+
+
+def of_hosts(tx: Tx, hosts: Collection[str]) -> dict[str, int]:
+    """How many runs at once each of these hosts may have: by its own limit, or else that of all hosts."""
+    names = {gate.of_host(host): host for host in (*hosts, gate.EVERY_HOST)}
+    query = sa.select(gates.c.name, gates.c.capacity).where(
+        gates.c.name.in_(sorted(names)), gates.c.capacity.is_not(None)
+    )
+    found = {names[name]: capacity for name, capacity in tx.execute(query)}
+    of_all = found.pop(gate.EVERY_HOST, None)
+    return found if of_all is None else {host: found.get(host, of_all) for host in hosts}
 
 
 def locked(tx: Tx, names: list[str]) -> dict[str, Limit]:

@@ -6,7 +6,7 @@ import structlog
 
 from cronq import store
 from cronq.runtime import crash
-from cronq.store import doorbells, limits, line, runs
+from cronq.store import doorbells, freeing, holding, limits, line, runs
 
 log = structlog.get_logger()
 
@@ -17,15 +17,15 @@ def set_free_once(db: store.Store, *, catch_up_rate: int) -> int:
     """Put those back in line who wait at a gate that has room; returns how many."""
     with db.read() as tx:
         now = store.now(tx)
-        names = line.gates_with_waiting(tx)
-        found = line.open_gates(tx, names, limits.closed(tx, now), now, catch_up_rate) if names else []
+        names = freeing.gates_with_waiting(tx)
+        found = freeing.open_gates(tx, names, limits.closed(tx, now), now, catch_up_rate) if names else []
     if not found:
         return 0
 
     def work(tx: store.Tx) -> int:
         now = store.now(tx)
         closed = limits.closed(tx, now)
-        return line.set_free(tx, found, closed, now, most=BATCH, catch_up_rate=catch_up_rate)
+        return freeing.set_free(tx, found, closed, now, most=BATCH, catch_up_rate=catch_up_rate)
 
     freed = db.transact(work)
     if freed:
@@ -69,4 +69,4 @@ def expire_once(db: store.Store) -> int:
 
 def forget_once(db: store.Store) -> int:
     """Delete holds of runs that have ended; returns how many."""
-    return db.transact(lambda tx: line.forget_ended(tx, BATCH))
+    return db.transact(lambda tx: holding.forget_ended(tx, BATCH))
