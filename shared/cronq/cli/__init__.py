@@ -20,6 +20,7 @@ from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
+from cronq.cli.windows import windows_group
 from cronq.domain.errors import ConfigError, CronqError, Unavailable
 from cronq.runtime import log
 
@@ -47,6 +48,7 @@ cronq.add_command(retry_command)
 cronq.add_command(runs_group)
 cronq.add_command(seed_command)
 cronq.add_command(up_command)
+cronq.add_command(windows_group)
 add_services(cronq)
 
 

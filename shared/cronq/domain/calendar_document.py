@@ -40,7 +40,7 @@ from cronq.domain.job_fields import READERS, Path, Refused, did_you_mean
 from cronq.domain.reading import Reader, alone, list_of, read_object
 from cronq.domain.recurrence import FIRST_YEAR, LAST_YEAR
 from cronq.domain.stretch import Recurring, Stretch, Stretches
-from cronq.domain.stretch_document import read_stretch_name, stretch_of, stretch_readers
+from cronq.domain.stretch_document import read_stretch_name, stretch_of, stretch_readers, zone_of
 from cronq.domain.strict_json import loads, pointer, shown
 
 MAX_BODY_BYTES = 256 * 1024
@@ -48,7 +48,6 @@ MAX_DAYS = 2_000
 MAX_BLACKOUTS = 2_000
 # Each of these is asked one by one.
 MAX_RECURRING = 50
-DEFAULT_ZONE = "UTC"
 DEFAULT_WEEKEND = ("sat", "sun")
 
 _DATE = re.compile(r"(?:([0-9]{4})-)?([0-9]{2})-([0-9]{2})")
@@ -70,7 +69,7 @@ def stored_calendar(text: str) -> Calendar:
 
 def read_calendar(value: object) -> Calendar:
     """The calendar of a decoded document; raises InvalidInput with every problem."""
-    home = _zone_name(value)
+    home = zone_of(value)
     found = read_object(value, (), _readers(home))
     weekend = found.get("weekend", _weekend(list(DEFAULT_WEEKEND)))
     workdays = found.get("workdays", ())
@@ -98,15 +97,6 @@ def _readers(home: str) -> Mapping[str, Reader]:
         "workdays": days,
         "blackouts": list_of(lambda v, at: _blackout(v, at, home), most=MAX_BLACKOUTS, what="blackouts"),
     }
-
-
-def _zone_name(value: object) -> str:
-    """The document's zone, and UTC where that has its own problem."""
-    try:
-        found = READERS["timezone"](value.get("timezone")) if isinstance(value, dict) else None
-    except Refused:
-        return DEFAULT_ZONE
-    return str(found or DEFAULT_ZONE)
 
 
 def _weekend(value: object) -> frozenset[int]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from cronq.domain import once
 from cronq.domain.duration import format_duration, parse_duration
 from cronq.domain.errors import InvalidInput, Problem
-from cronq.domain.job_fields import MAX_INSTANT, Path, Refused, read_text
+from cronq.domain.job_fields import MAX_INSTANT, READERS, Path, Refused, read_text
 from cronq.domain.reading import Reader, alone
 from cronq.domain.recurrence import Schedule
 from cronq.domain.schedule import LONGEST_TEXT, ScheduleError, parse
@@ -17,10 +17,20 @@ from cronq.domain.stretch import Recurring, Stretch
 from cronq.domain.strict_json import pointer, shown
 
 Value = TypeVar("Value")
+DEFAULT_ZONE = "UTC"
 MAX_STRETCH_NAME = 100
 MAX_DURATION = timedelta(days=31)
 _SHORTEST = timedelta(seconds=1)
 _PAIRS = (("from", "to"), ("schedule", "duration"))
+
+
+def zone_of(document: object) -> str:
+    """The zone that a document names, UTC where it names none or a wrong one, which is its own problem."""
+    try:
+        found = READERS["timezone"](document.get("timezone")) if isinstance(document, dict) else None
+    except Refused:
+        return DEFAULT_ZONE
+    return str(found or DEFAULT_ZONE)
 
 
 def stretch_readers(timezone: str) -> dict[str, Reader]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cronq.domain import gate
 from cronq.domain.gate import Closed, Limit
 from cronq.domain.run import State
-from cronq.store import dialect
+from cronq.store import dialect, windows
 from cronq.store.engine import Tx
 from cronq.store.tables import gates, holds, pauses, runs
 
@@ -116,5 +116,5 @@ def closed(tx: Tx, now: datetime) -> Closed:
     """What holds runs back at this moment."""
     in_force = pauses.c.until.is_(None) | (pauses.c.until > now)
     found = tx.execute(sa.select(pauses.c.subject).where(in_force).limit(MOST)).scalars()
-    subjects = frozenset(found)
-    return Closed(subjects) if subjects else gate.NOTHING_CLOSED
+    subjects, held = frozenset(found), windows.in_force(tx, now)
+    return Closed(subjects, held) if subjects or held else gate.NOTHING_CLOSED

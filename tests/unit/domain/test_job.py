@@ -12,6 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cronq.domain.calendar_document import read_calendar
+from cronq.domain.calendar_remarks import calendar_remarks
+from cronq.domain.calendar_rule import CalendarUse, JobCalendar, Rule
 from cronq.domain.errors import InvalidInput, Problem
 from cronq.domain.job import JobSpec, changed_fields, name_key, read_defaults, read_job
 from cronq.domain.job_fields import LATER_FIELDS, READERS
@@ -306,3 +309,77 @@ def test_a_problem_of_the_defaults_stands_at_the_defaults() -> None:
 def test_a_name_has_no_default() -> None:
     (problem,) = read_defaults({"name": "all of them"}, ("defaults",)).problems
     assert (problem.code, problem.pointer) == ("invalid_value", "/defaults/name")
+
+
+# -- its calendar
+
+
+@pytest.mark.parametrize(
+    ("given_calendar", "expected"),
+    [
+        (None, None),
+        ("de-holidays", CalendarUse("de-holidays", Rule.SKIP)),
+        ({"name": "de-holidays"}, CalendarUse("de-holidays", Rule.SKIP)),
+        ({"name": "de-holidays", "rule": "next"}, CalendarUse("de-holidays", Rule.NEXT)),
+    ],
+)
+def test_a_calendar_is_a_name_or_a_name_and_a_rule(
+    given_calendar: object, expected: CalendarUse | None
+) -> None:
+    read = job(calendar=given_calendar)
+    assert read.calendar == expected
+    assert read_job(read.definition()) == read
+
+
+@pytest.mark.parametrize(
+    ("given_calendar", "pointer", "said", "hint"),
+    [
+        (7, "/calendar", "7 must be text", ""),
+        ("a b", "/calendar", '"a b" is not allowed', ""),
+        ({}, "/calendar", "name is missing", '{"name": …'),
+        ({"name": 7}, "/calendar/name", "name: 7 must be text", ""),
+        ({"name": "a", "rule": "nxt"}, "/calendar/rule", "one of skip, only, next, previous is", '"next"'),
+        ({"name": "a", "rules": "next"}, "/calendar/rules", "there is no such key", '"rule"'),
+    ],
+)
+def test_a_wrong_calendar_is_told_where_and_why(
+    given_calendar: object, pointer: str, said: str, hint: str
+) -> None:
+    problem = problem_of(calendar=given_calendar)
+    assert problem.pointer == pointer
+    assert said in problem.message
+    assert hint in problem.hint
+
+
+def remarks_of(rule: str, document: dict[str, object], **fields: object) -> list[str]:
+    spec = job(calendar={"name": "days", "rule": rule}, **fields)
+    assert spec.calendar is not None
+    spec = replace(spec, job_calendar=JobCalendar(spec.calendar, 1, read_calendar(document)))
+    return calendar_remarks(spec, datetime(2026, 12, 24, 12, 0, tzinfo=UTC))
+
+
+def test_it_tells_which_of_the_next_occurrences_are_skipped() -> None:
+    holidays: dict[str, object] = {"holidays": [{"date": "12-25", "name": "Christmas"}]}
+    skipped = remarks_of("skip", holidays, schedule="0 9 * * *", timezone="Europe/Berlin")
+    assert skipped == [
+        "Fri 2026-12-25 09:00 CET is skipped (calendar days: Christmas)",
+        "Sat 2026-12-26 09:00 CET is skipped (calendar days: Saturday)",
+        "Sun 2026-12-27 09:00 CET is skipped (calendar days: Sunday)",
+    ]
+    assert len(remarks_of("only", holidays, schedule="0 9 * * *")) == 2
+
+
+def test_it_tells_which_of_the_next_occurrences_move_and_where_to() -> None:
+    freeze = {"from": "2026-12-28T00:00", "to": "2026-12-29T00:00", "name": "freeze"}
+    said = remarks_of("next", {"blackouts": [freeze]}, schedule="0 9 * * SAT", end="2027-06-01T00:00:00Z")
+    assert said[:2] == [
+        (
+            "Sat 2026-12-26 09:00 UTC moves to Mon 2026-12-28 09:00 UTC (Saturday)"
+            " and is skipped (calendar days: freeze)"
+        ),
+        "Sat 2027-01-02 09:00 UTC moves to Mon 2027-01-04 09:00 UTC (Saturday)",
+    ]
+
+
+def test_without_a_calendar_it_tells_nothing() -> None:
+    assert calendar_remarks(job(), datetime(2026, 12, 24, tzinfo=UTC)) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, calendars, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import audit, calendars, categories, dead_letters, failover, fleet, jobs, runs, windows
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -13,4 +13,5 @@ BLUEPRINTS = (
     dead_letters.blueprint,
     audit.blueprint,
     failover.blueprint,
+    windows.blueprint,
 )
