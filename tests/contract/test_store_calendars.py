@@ -344,6 +344,32 @@ def test_a_job_by_hand_goes_by_the_newest_calendar(db: store.Store, clock: Clock
     assert audit(db, clock).is_clean()
 
 
+def test_what_is_due_of_a_job_by_hand_goes_by_the_calendar_as_it_was(db: store.Store, clock: Clock) -> None:
+    put_calendar(db, {})
+    insert_job(db, name="job", schedule=DAILY, definition='{"calendar": {"name": "days", "rule": "next"}}')
+    work(db)
+    clock.now = MONDAY + SECOND
+
+    put_calendar(db, HOLIDAY)
+
+    assert [row[:2] for row in ledger(db)] == [(MONDAY, "scheduled")]
+    at(db, clock, TUESDAY)
+    assert audit(db, clock).is_clean()
+
+
+def test_a_calendar_that_comes_later_is_that_of_a_job_by_hand(db: store.Store, clock: Clock) -> None:
+    insert_job(db, name="job", schedule=DAILY, definition='{"calendar": {"name": "days", "rule": "next"}}')
+    work(db)
+    clock.now = NOON + DAY + SECOND
+
+    put_calendar(db, HOLIDAY)
+
+    assert ledger(db) == [(NOON + DAY, "missed", 'calendar: there is no calendar "days"')]
+    assert job_named(db).next_run == TUESDAY
+    at(db, clock, TUESDAY)
+    assert audit(db, clock).is_clean()
+
+
 def test_an_interval_by_hand_is_not_lost_with_a_change_of_its_calendar(db: store.Store, clock: Clock) -> None:
     put_calendar(db, {})
     insert_job(db, name="job", interval=HOUR, definition='{"calendar": "days"}')

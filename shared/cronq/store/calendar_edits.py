@@ -49,14 +49,15 @@ def put(tx: Tx, name: str, wanted: Calendar, actor: str, now: datetime) -> Chang
     row = _locked(tx, name)
     if row["document"] == wanted.text:
         return Changed(changed=False, revision=row["revision"])
+    settled = [_settled(tx, job_ids, name, now) for job_ids in _chunks(_users(tx, name))]
     revision = _next_revision(tx, name)
     values = {"revision": revision, "document": wanted.text, "actor": actor[:255], "at": now}
     tx.execute(sa.update(calendars_table).where(calendars_table.c.name == name).values(**values))
     dialect.insert_new(tx, calendar_revisions, [{"name": name, **values}])
-    moved = 0
-    for job_ids in _chunks(_users(tx, name)):
-        moved += _move_on(tx, job_ids, name, revision, wanted, actor=actor, now=now)
-    return Changed(changed=True, revision=revision, jobs=moved)
+    moves = [_Move.of(row, record, revision, wanted, now) for pairs in settled for row, record in pairs]
+    dialect.update_rows(tx, jobs_table, [move.columns() for move in moves], keys=("id",))
+    jobs.record_revisions(tx, [move.job_revision(actor, now) for move in moves])
+    return Changed(changed=True, revision=revision, jobs=len(moves))
 
 
 def drop(tx: Tx, name: str, actor: str, now: datetime) -> None:
@@ -125,27 +126,23 @@ def _chunks(job_ids: Sequence[int]) -> list[Sequence[int]]:
     return [job_ids[first : first + CHUNK] for first in range(0, len(job_ids), CHUNK)]
 
 
-def _move_on(
-    tx: Tx, job_ids: Sequence[int], name: str, revision: int, calendar: Calendar, *, actor: str, now: datetime
-) -> int:
-    """Give these jobs, those that still name it, the calendar's revision and one of their own."""
+def _settled(
+    tx: Tx, job_ids: Sequence[int], name: str, now: datetime
+) -> list[tuple[dict[str, Any], JobRecord]]:
+    """Those of these jobs that still name it, locked, with rows for what is due by the calendar as it was."""
     rows = _locked_jobs(tx, job_ids)
     by_hand = [r for r in jobs.records(tx, rows) if r.is_changed_by_hand()]
     if by_hand:
         jobs.record_hand_changes(tx, by_hand, now)
         rows = _locked_jobs(tx, job_ids)
-    records = jobs.records(tx, rows)
     pairs = [
         (row, record)
-        for row, record in zip(rows, records, strict=True)
+        for row, record in zip(rows, jobs.records(tx, rows), strict=True)
         if record.spec.calendar and record.spec.calendar.name == name and record.removed_at is None
     ]
-    shifting = [record for _, record in pairs if _is_moved(record)]
-    settle(tx, [replace(record, run_now=False) for record in shifting], State.SCHEDULED, None, now)
-    moves = [_Move.of(row, record, revision, calendar, now) for row, record in pairs]
-    dialect.update_rows(tx, jobs_table, [move.columns() for move in moves], keys=("id",))
-    jobs.record_revisions(tx, [move.job_revision(actor, now) for move in moves])
-    return len(moves)
+    shifting = [replace(record, run_now=False) for _, record in pairs if _is_moved(record)]
+    settle(tx, shifting, State.SCHEDULED, None, now)
+    return pairs
 
 
 def _locked_jobs(tx: Tx, job_ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -23,10 +23,10 @@ def settle(tx: Tx, records: Sequence[JobRecord], state: State, reason: str | Non
             kind=occurrence.kind,
             scheduled_for=occurrence.scheduled_for,
             triggered_by=occurrence.trigger,
-            state=_state(occurrence, state),
+            state=_state(occurrence, state, record.problem),
             routing_key=record.key,
             now=now,
-            reason=occurrence.missed or occurrence.skipped or reason,
+            reason=occurrence.missed or record.problem or occurrence.skipped or reason,
             revision=record.revision,
             last_scheduled_for=occurrence.last_scheduled_for,
             missed_count=occurrence.count,
@@ -40,7 +40,8 @@ def settle(tx: Tx, records: Sequence[JobRecord], state: State, reason: str | Non
     runs.insert(tx, rows, now)
 
 
-def _state(occurrence: Occurrence, state: State) -> State:
-    if occurrence.missed:
+def _state(occurrence: Occurrence, state: State, problem: str | None) -> State:
+    """A job with a problem never runs."""
+    if occurrence.missed or problem:
         return State.MISSED
     return State.SKIPPED if occurrence.skipped else state
