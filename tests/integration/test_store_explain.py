@@ -297,7 +297,7 @@ def locks_few_more_than_it_takes(db: store.Store, name: str) -> None:
 
 
 def rows_locked(tx: store.Tx) -> int:
-    """The server renews this table only when nobody has read it for 0.1 s: a first answer may be an old one."""
+    """The server renews this table only when nobody has read it for 0.1 s: a first answer may be old."""
     query = (
         "SELECT trx_rows_locked FROM information_schema.innodb_trx"
         " WHERE trx_mysql_thread_id = CONNECTION_ID()"
