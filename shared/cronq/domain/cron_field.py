@@ -73,7 +73,7 @@ _NTH_WEEKDAY = re.compile(r"([0-9]|[a-z]{3})#([0-9]+)", re.IGNORECASE)
 _MISPLACED = (
     (re.compile(r".*#.*"), "# means the nth weekday of a month", "5#2 in day-of-week"),
     (re.compile(r"\?.*"), "? means any day", "? alone in day-of-month or day-of-week"),
-    (re.compile(r".*~.*"), "~ means a random value", "H, or H(0-9) for one by hash"),
+    (re.compile(r".*~.*"), "~ means a random value", "{by_hash} for one by hash"),
     (re.compile(r"h.*"), "H means a value by hash", "H, H/15, H(0-29) or H(0-29)/10"),
     (
         re.compile(r"l|l-[0-9]+|[0-9]+l|l[0-9]|[a-z]{3}l|l[a-z]{3}"),
@@ -174,7 +174,19 @@ def _with_range(field: Field, first: int, step: str) -> str:
 def _refuse_misplaced(field: Field, item: str) -> None:
     for pattern, meaning, place in _MISPLACED:
         if pattern.fullmatch(item.lower()):
-            raise _invalid(field, f"{_short(item)} is not allowed here ({meaning})", f"write {place}")
+            hint = f"write {place.format(by_hash=_by_hash(field, item))}"
+            raise _invalid(field, f"{_short(item)} is not allowed here ({meaning})", hint)
+
+
+def _by_hash(field: Field, item: str) -> str:
+    """What is nearest to a random value of other crons, which is drawn when they read their file."""
+    if not re.fullmatch(r"\w{0,3}~\w{0,3}(/[0-9]{1,2})?", item):
+        return "H, or H(0-9)"
+    span, slash, step = item.partition("/")
+    low, _, high = span.partition("~")
+    whole = f"{field.low}-{field.hash_high}"
+    shown = f"{low or field.low}-{high or field.hash_high}"
+    return ("H" if shown == whole else f"H({shown})") + slash + step
 
 
 def _span(field: Field, text: str) -> range | list[int]:

@@ -246,7 +246,11 @@ def test_a_wrong_expression_is_refused_by_name_value_and_range(expression: str, 
         ),
         ("0 0 * * L", "write 5L for the month's last Friday"),
         ("0 0 W15 * *", "write 15W or LW in day-of-month"),
-        ("0~9 * * * *", "write H, or H(0-9) for one by hash"),
+        ("0~9 * * * *", "write H(0-9) for one by hash"),
+        ("~ * * * *", "write H for one by hash"),
+        ("0~59/10 * * * *", "write H/10 for one by hash"),
+        ("0 ~6 * * *", "write H(0-6) for one by hash"),
+        ("0~1~2 * * * *", "write H, or H(0-9) for one by hash"),
     ],
 )
 def test_a_refusal_names_the_nearest_right_form(expression: str, hint: str) -> None:
