@@ -26,7 +26,7 @@ def next_command(
     schedule = parse(expression, timezone=timezone, dst=dst, seed=seed)
     if needs_seed(expression) and not seed:
         click.echo("H is another value for each job: name the job with --seed CATEGORY/NAME", err=True)
-    found = _following(schedule, _instant(after) if after else utc_now(), count)
+    found = following(schedule, read_instant(after) if after else utc_now(), count)
     if output == "json":
         click.echo(json.dumps(found))
         return
@@ -35,7 +35,8 @@ def next_command(
         click.echo(instant)
 
 
-def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
+def following(schedule: Schedule, after: datetime, count: int) -> list[str]:
+    """The next occurrences after an instant, RFC 3339 in UTC."""
     found: list[str] = []
     at = schedule.next_after(after)
     while at is not None and len(found) < count:
@@ -44,7 +45,8 @@ def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
     return found
 
 
-def _instant(text: str) -> datetime:
+def read_instant(text: str) -> datetime:
+    """An option's instant, in UTC unless it has an offset; raises click's BadParameter."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

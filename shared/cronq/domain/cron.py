@@ -77,12 +77,16 @@ class Cron(Schedule):
     def describe(self) -> str:
         return f"{cron_words.describe(self.times, self.days)}, {self.zone}"
 
+    def fields(self) -> list[tuple[str, str, str]]:
+        """(name, text, meaning in words) of each of its five fields."""
+        words = cron_words.fields(self.times, self.days)
+        return list(zip((f.name for f in FIELDS), _fields(self.text), words, strict=True))
+
     def seconds_after(self, second: int) -> Iterator[int]:
         rule = "real" if self.is_wild else self.dst
-        return timeline.occurrences(self.zone, rule, second, self._walls)
+        return timeline.occurrences(self.zone, rule, second, self.walls)
 
-    def _walls(self, low: int, high: int) -> Iterator[int]:
-        """The matching wall seconds in [low, high)."""
+    def walls(self, low: int, high: int) -> Iterator[int]:
         times = self.times
         for day in self._days_between(low // DAY_S, (high - 1) // DAY_S):
             midnight = day * DAY_S

@@ -92,6 +92,17 @@ class Repeating(Schedule):
             return self._calendar(second, self._at_least(first - _SLACK))
         return self._grid(self._at_least(first + 1))
 
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        if self.period.seconds:
+            return
+        first = self._at_least((low - self.wall) // self.period.mean_s - _SLACK)
+        for k in count(first) if self.highest is None else range(first, self.highest + 1):
+            wall = self._wall_of(k)
+            if wall is None or wall >= high:
+                return
+            if wall >= low:
+                yield wall
+
     def _at_least(self, k: int) -> int:
         return k if self.lowest is None else max(k, self.lowest)
 
