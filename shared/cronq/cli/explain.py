@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 
 import click
 
-from cronq.cli.next import following, read_instant
+from cronq.cli.next import ExpressionCommand, following, read_instant
 from cronq.cli.output import output_option, print_json, table
 from cronq.domain.cron import Cron
 from cronq.domain.explain import notes, zone_of
@@ -16,7 +16,7 @@ from cronq.runtime.clock import utc_now
 _SHOWN = 5
 
 
-@click.command("explain")
+@click.command("explain", cls=ExpressionCommand)
 @click.argument("expression", metavar="EXPR")
 @click.option("--tz", "timezone", help="IANA zone of the expression's wall time; default UTC.")
 @click.option("--dst", type=click.Choice(DST_RULES), default="cron", show_default=True)

@@ -101,7 +101,9 @@ def is_hashed(text: str) -> bool:
 
 def _item(field: Field, item: str, text: str, pick: Pick) -> Selection:
     if not item:
-        raise _invalid(field, f"empty item in {_short(text)!r}")
+        full = [each for each in text.split(",") if each]
+        hint = f"write {_short(','.join(full))}" if full else "write * for every one"
+        raise _invalid(field, f"empty item in {_short(text)!r}", hint)
     return _special_day(field, item) or Selection(frozenset(_numbers(field, item, pick)))
 
 
@@ -213,16 +215,28 @@ def _number(field: Field, text: str) -> int:
     if text.lower() in field.names:
         return field.names.index(text.lower()) + field.low
     if not re.fullmatch(r"[0-9]+", text):
-        raise _invalid(field, f"{_short(text)!r} is not a number or name in {field.allowed}")
-    if not field.low <= int(text) <= field.high:
-        raise _invalid(field, f"{_short(text)} not in {field.allowed}")
+        kind = "number or name" if field.names else "number"
+        hint = f"write {text[:3].lower()}" if text[:3].lower() in field.names else ""
+        raise _invalid(field, f"{_short(text)!r} is not a {kind} in {field.allowed}", hint)
+    if not field.low <= int(text[:_SHOWN]) <= field.high:
+        hint = "write 0 for midnight" if field is HOUR and text == "24" else ""
+        raise _invalid(field, f"{_short(text)} not in {field.allowed}", hint)
     return int(text)
 
 
 def _step(field: Field, text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text) <= field.high:
-        raise _invalid(field, f"step must be 1-{field.high}, got {_short(text)!r}")
+    if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text[:_SHOWN]) <= field.high:
+        raise _invalid(field, f"step must be 1-{field.high}, got {_short(text)!r}", _step_hint(field, text))
     return int(text)
+
+
+def _step_hint(field: Field, text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,4}", text):
+        return ""
+    if int(text) == 0:
+        return "write * for every one"
+    apart = f", or @every {text}{field.name[0]}" if field in (MINUTE, HOUR) else ""
+    return f"write {field.low} for the first alone{apart}"
 
 
 def _short(text: str) -> str:

@@ -16,6 +16,7 @@ _QUOTED = r"""'[^']*'|"[^"]*\""""
 _SETTING = re.compile(rf"""('[^'=]+'|"[^"=]+"|[^\s'"=][^\s=]*)\s*=\s*({_QUOTED}|[^'"\s].*|)""", re.DOTALL)
 _LIKE_A_SETTING = re.compile(r"[A-Za-z_]\w*\s*=")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\$?")
+_NO_TIME = re.compile(r"""[=$.:;&|<>'"\\`]|(?:^| )/|(?<!^)@""")
 # OpenBSD's flags of a command.
 _FLAGS = re.compile(r"-[nqs]+[ \t]")
 _FIELD_COUNT = len(FIELDS)
@@ -72,6 +73,9 @@ def read_entry(line: str, *, has_user: bool) -> Entry:
         text = text[1:]
         remarks.append("the - before it asks for no syslog entry: it is left out")
     schedule, rest = _schedule(text)
+    if _NO_TIME.search(schedule):
+        # It is not quoted: it may be a secret of a command that came too early.
+        raise BadLine("a time of five fields, or one that begins with @, comes before the command")
     user, command = _user(rest) if has_user else ("", rest)
     if command.startswith("*"):
         raise BadLine("the command begins with *: is there a field too many? seconds are not supported")

@@ -195,7 +195,7 @@ def test_a_fixed_period_is_one_that_never_varies(
         ("*/x * * * *", "field minute: step must be 1-59, got 'x'"),
         ("59/15 * * * *", "field minute: 59/15: a step needs a range or *"),
         ("1,,2 * * * *", "field minute: empty item in '1,,2'"),
-        ("*5 * * * *", "field minute: '*5' is not a number or name in 0-59"),
+        ("*5 * * * *", "field minute: '*5' is not a number in 0-59"),
         ("0 0 * january *", "field month: 'january' is not a number or name in 1-12 or jan-dec"),
         ("* * * *", "needs 5 fields, got 4"),
         ("* * * * * *", "needs 5 fields, got 6; seconds are not supported"),

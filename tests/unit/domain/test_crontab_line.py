@@ -120,6 +120,22 @@ def test_an_entry_without_a_command_is_refused(line: str) -> None:
         read_entry(line, has_user=False)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "30 PASSWORD=hunter2 x y z w",
+        "* * * * /bin/hunter2 x",
+        "hunter2.sh a b c d e",
+        "0 3 'hunter2' x y z",
+        "$x=hunter2",
+    ],
+)
+def test_what_has_no_time_is_refused_and_not_quoted(line: str) -> None:
+    with pytest.raises(BadLine, match="a time of five fields") as caught:
+        read_entry(line, has_user=False)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_user_without_a_command_is_refused() -> None:
     with pytest.raises(BadLine, match="there is no command"):
         read_entry("0 3 * * * root", has_user=True)
