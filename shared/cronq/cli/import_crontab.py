@@ -164,9 +164,9 @@ def _as_json(row: Row) -> dict[str, object]:
 
 def _summary(found: Crontab) -> str:
     counts = Counter(row.result for row in found.rows)
-    return f"{len(found.jobs())} jobs; lines: " + ", ".join(
-        f"{counts[result]} {words}" for result, words in _SUMMARY.items()
-    )
+    lines = ", ".join(f"{counts[result]} {words}" for result, words in _SUMMARY.items())
+    jobs = len(found.jobs())
+    return f"{jobs} {'job' if jobs == 1 else 'jobs'}; lines: {lines}"
 
 
 def _talk(found: Crontab, user: str | None) -> None:
