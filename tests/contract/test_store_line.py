@@ -422,6 +422,46 @@ def test_allow_with_a_number_makes_older_occurrences_pointless(db: store.Store, 
     assert states_of(db) == ["succeeded", "missed", "missed", "queued"]
 
 
+def test_an_occurrence_takes_the_place_of_the_older_one_that_it_makes_pointless(
+    db: store.Store, clock: Clock
+) -> None:
+    """Else a job that waits for longer than its period would never come first."""
+    put(db, definition("often", locks=["db"]), definition("other", schedule="@yearly", locks=["db"]))
+    other = job_named(db, "other").id
+    running = order(db, other, clock)
+    step(db)
+    start(db, running, clock)
+    clock.now = NOON + MINUTE + SECOND
+    expand_once(db, locked_by="i", window=10, publish_lease=LEASE)
+    step(db)
+    later = order(db, other, clock)
+    step(db)
+    clock.now = NOON + 2 * MINUTE + SECOND
+    expand_once(db, locked_by="i", window=10, publish_lease=LEASE)
+    step(db)
+
+    end(db, running, clock)
+    step(db)
+
+    assert states_of(db, job_named(db, "often").id) == ["missed", "queued"]
+    assert state(db, later) == "scheduled"
+
+
+def test_runs_that_were_made_at_one_instant_do_not_block_each_other(db: store.Store, clock: Clock) -> None:
+    names = [f"job {number}" for number in range(5)]
+    put(db, *(definition(name, locks=["db"]) for name in names))
+    clock.now = NOON + MINUTE + SECOND
+    expand_once(db, locked_by="i", window=10, publish_lease=LEASE)
+
+    for _ in names:
+        step(db)
+        [made] = queued(db)
+        start(db, made, clock)
+        end(db, made, clock)
+
+    assert set(states_of(db)) == {"succeeded"}
+
+
 def test_queue_keeps_each_occurrence(db: store.Store, clock: Clock) -> None:
     job_id = job(db, overlap="queue(5)", schedule="* * * * *")
     running = order(db, job_id, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 import click
@@ -10,8 +11,21 @@ import click
 from cronq.domain.schedule import DST_RULES, Schedule, needs_seed, parse
 from cronq.runtime.clock import utc_now
 
+# `-5 * * * *` is a wrong expression and no option.
+_DASHED = re.compile(r"-[0-9*]\S*\s.*", re.DOTALL)
 
-@click.command("next")
+
+class ExpressionCommand(click.Command):
+    """Takes an expression that begins with a dash for an argument, so that it gets its own error."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        dashed = [each for each in args if _DASHED.fullmatch(each)]
+        if dashed and "--" not in args:
+            args = [*(each for each in args if each not in dashed), "--", *dashed]
+        return super().parse_args(ctx, args)
+
+
+@click.command("next", cls=ExpressionCommand)
 @click.argument("expression")
 @click.option("--tz", "timezone", help="IANA zone of the expression's wall time; default UTC.")
 @click.option("--dst", type=click.Choice(DST_RULES), default="cron", show_default=True)
@@ -26,7 +40,10 @@ def next_command(
     schedule = parse(expression, timezone=timezone, dst=dst, seed=seed)
     if needs_seed(expression) and not seed:
         click.echo("H is another value for each job: name the job with --seed CATEGORY/NAME", err=True)
-    found = _following(schedule, _instant(after) if after else utc_now(), count)
+    begin = read_instant(after) if after else utc_now()
+    for remark in schedule.remarks(begin):
+        click.echo(f"remark: {remark}", err=True)
+    found = following(schedule, begin, count)
     if output == "json":
         click.echo(json.dumps(found))
         return
@@ -35,7 +52,8 @@ def next_command(
         click.echo(instant)
 
 
-def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
+def following(schedule: Schedule, after: datetime, count: int) -> list[str]:
+    """The next occurrences after an instant, RFC 3339 in UTC."""
     found: list[str] = []
     at = schedule.next_after(after)
     while at is not None and len(found) < count:
@@ -44,7 +62,8 @@ def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
     return found
 
 
-def _instant(text: str) -> datetime:
+def read_instant(text: str) -> datetime:
+    """An option's instant, in UTC unless it has an offset; raises click's BadParameter."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -11,6 +11,7 @@ an H is valid never depends on the seed.
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_left
 from calendar import isleap, month_name
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,9 @@ ALIASES = {
     "@annually": "0 0 1 1 *",
 }
 _NAMES = (*ALIASES, "@every", "@at")  # the last two are read elsewhere
+_YEAR = re.compile(r"[12][0-9]{3}(?:-[12][0-9]{3})?")
+# `every 5 minutes`, `5m`.
+_EVERY = re.compile(r"(?:every ?([0-9]{0,6})|([0-9]{1,6})) ?([smhd])(?:ec|econd|in|inute|r|our|ay)?s?")
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _FEBRUARY = 2
 # 1970-01-01 was a Thursday, day 0; an eve is counted one day earlier.
@@ -77,12 +81,16 @@ class Cron(Schedule):
     def describe(self) -> str:
         return f"{cron_words.describe(self.times, self.days)}, {self.zone}"
 
+    def fields(self) -> list[tuple[str, str, str]]:
+        """(name, text, meaning in words) of each of its five fields."""
+        words = cron_words.fields(self.times, self.days)
+        return list(zip((f.name for f in FIELDS), _fields(self.text), words, strict=True))
+
     def seconds_after(self, second: int) -> Iterator[int]:
         rule = "real" if self.is_wild else self.dst
-        return timeline.occurrences(self.zone, rule, second, self._walls)
+        return timeline.occurrences(self.zone, rule, second, self.walls)
 
-    def _walls(self, low: int, high: int) -> Iterator[int]:
-        """The matching wall seconds in [low, high)."""
+    def walls(self, low: int, high: int) -> Iterator[int]:
         times = self.times
         for day in self._days_between(low // DAY_S, (high - 1) // DAY_S):
             midnight = day * DAY_S
@@ -140,11 +148,32 @@ def _fields(text: str) -> list[str]:
     parts = _expanded(text).split()
     if len(parts) == len(FIELDS):
         return parts
+    if "=" in parts[0]:
+        raise _invalid(
+            f"{parts[0][:40]} is no part of a schedule", "a zone is named by timezone, apart from it"
+        )
     extra = {6: "; seconds are not supported", 7: "; seconds and years are not supported"}.get(len(parts), "")
-    raise _invalid(
-        f"a cron expression needs 5 fields, got {len(parts)}{extra}",
-        "minute hour day-of-month month day-of-week, as 30 2 * * 1-5",
-    )
+    if _has_year(parts):
+        extra = "; years are not supported"
+    raise _invalid(f"a cron expression needs 5 fields, got {len(parts)}{extra}", _with_five(parts))
+
+
+def _has_year(parts: Sequence[str]) -> bool:
+    return len(parts) == len(FIELDS) + 1 and _YEAR.fullmatch(parts[-1]) is not None
+
+
+def _with_five(parts: Sequence[str]) -> str:
+    """A hint with what a text of more or fewer fields was probably meant to be."""
+    if _has_year(parts):
+        return f"write {' '.join(parts[:-1])[:80]}"
+    if len(parts) == len(FIELDS) + 1 and parts[0] == "0":
+        return f"write {' '.join(parts[1:])[:80]}"
+    said = " ".join(parts).lower()
+    if f"@{said}" in ALIASES:
+        return f"write @{said}"
+    if period := _EVERY.fullmatch(said):
+        return f"write @every {period[1] or period[2] or 1}{period[3]}"
+    return "minute hour day-of-month month day-of-week, as 30 2 * * 1-5"
 
 
 def _expanded(text: str) -> str:
@@ -169,7 +198,9 @@ def _refuse_never(parts: Sequence[str], days: Days) -> None:
             names = ", ".join(month_name[month] for month in sorted(each.months))
             has = "has" if len(each.months) == 1 else "have"
             number = min(each.by_number.numbers, default=parts[2])
-            hint = "H may stand for any of its values" if is_hashed(f"{parts[2]} {parts[3]}") else ""
+            hint = "write L for the last day of each month"
+            if is_hashed(f"{parts[2]} {parts[3]}"):
+                hint = "H may stand for any of its values"
             raise ScheduleError("never_fires", f"it never fires: {names} {has} no day {number}", hint)
 
 

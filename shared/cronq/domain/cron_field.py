@@ -73,7 +73,7 @@ _NTH_WEEKDAY = re.compile(r"([0-9]|[a-z]{3})#([0-9]+)", re.IGNORECASE)
 _MISPLACED = (
     (re.compile(r".*#.*"), "# means the nth weekday of a month", "5#2 in day-of-week"),
     (re.compile(r"\?.*"), "? means any day", "? alone in day-of-month or day-of-week"),
-    (re.compile(r".*~.*"), "~ means a random value", "H, or H(0-9) for one by hash"),
+    (re.compile(r".*~.*"), "~ means a random value", "{by_hash} for one by hash"),
     (re.compile(r"h.*"), "H means a value by hash", "H, H/15, H(0-29) or H(0-29)/10"),
     (
         re.compile(r"l|l-[0-9]+|[0-9]+l|l[0-9]|[a-z]{3}l|l[a-z]{3}"),
@@ -101,7 +101,9 @@ def is_hashed(text: str) -> bool:
 
 def _item(field: Field, item: str, text: str, pick: Pick) -> Selection:
     if not item:
-        raise _invalid(field, f"empty item in {_short(text)!r}")
+        full = [each for each in text.split(",") if each]
+        hint = f"write {_short(','.join(full))}" if full else "write * for every one"
+        raise _invalid(field, f"empty item in {_short(text)!r}", hint)
     return _special_day(field, item) or Selection(frozenset(_numbers(field, item, pick)))
 
 
@@ -174,7 +176,19 @@ def _with_range(field: Field, first: int, step: str) -> str:
 def _refuse_misplaced(field: Field, item: str) -> None:
     for pattern, meaning, place in _MISPLACED:
         if pattern.fullmatch(item.lower()):
-            raise _invalid(field, f"{_short(item)} is not allowed here ({meaning})", f"write {place}")
+            hint = f"write {place.format(by_hash=_by_hash(field, item))}"
+            raise _invalid(field, f"{_short(item)} is not allowed here ({meaning})", hint)
+
+
+def _by_hash(field: Field, item: str) -> str:
+    """What is nearest to a random value of other crons, which is drawn when they read their file."""
+    if not re.fullmatch(r"\w{0,3}~\w{0,3}(/[0-9]{1,2})?", item):
+        return "H, or H(0-9)"
+    span, slash, step = item.partition("/")
+    low, _, high = span.partition("~")
+    whole = f"{field.low}-{field.hash_high}"
+    shown = f"{low or field.low}-{high or field.hash_high}"
+    return ("H" if shown == whole else f"H({shown})") + slash + step
 
 
 def _span(field: Field, text: str) -> range | list[int]:
@@ -201,16 +215,28 @@ def _number(field: Field, text: str) -> int:
     if text.lower() in field.names:
         return field.names.index(text.lower()) + field.low
     if not re.fullmatch(r"[0-9]+", text):
-        raise _invalid(field, f"{_short(text)!r} is not a number or name in {field.allowed}")
-    if not field.low <= int(text) <= field.high:
-        raise _invalid(field, f"{_short(text)} not in {field.allowed}")
+        kind = "number or name" if field.names else "number"
+        hint = f"write {text[:3].lower()}" if text[:3].lower() in field.names else ""
+        raise _invalid(field, f"{_short(text)!r} is not a {kind} in {field.allowed}", hint)
+    if not field.low <= int(text[:_SHOWN]) <= field.high:
+        hint = "write 0 for midnight" if field is HOUR and text == "24" else ""
+        raise _invalid(field, f"{_short(text)} not in {field.allowed}", hint)
     return int(text)
 
 
 def _step(field: Field, text: str) -> int:
-    if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text) <= field.high:
-        raise _invalid(field, f"step must be 1-{field.high}, got {_short(text)!r}")
+    if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text[:_SHOWN]) <= field.high:
+        raise _invalid(field, f"step must be 1-{field.high}, got {_short(text)!r}", _step_hint(field, text))
     return int(text)
+
+
+def _step_hint(field: Field, text: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,4}", text):
+        return ""
+    if int(text) == 0:
+        return "write * for every one"
+    apart = f", or @every {text}{field.name[0]}" if field in (MINUTE, HOUR) else ""
+    return f"write {field.low} for the first alone{apart}"
 
 
 def _short(text: str) -> str:

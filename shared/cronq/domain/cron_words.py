@@ -13,6 +13,7 @@ from cronq.domain.words import each, join
 
 _HOUR_S, _MINUTE_S = 3_600, 60
 _HOURS = 24
+_MINUTES = 60
 _MOST_TIMES = 4
 _MOST_MINUTES = 12
 # In the order of the week that most of the world reads; Sunday is 0.
@@ -28,6 +29,19 @@ def describe(times: Sequence[int], days: Days) -> str:
     when = _times(times)
     which = _days(days) or ("" if "every " in when else "every day")
     return " ".join(part for part in (when, which) if part)
+
+
+def fields(times: Sequence[int], days: Days) -> tuple[str, ...]:
+    """What each of the five fields selects."""
+    minutes = sorted({at % _HOUR_S // _MINUTE_S for at in times})
+    hours = sorted({at // _HOUR_S for at in times})
+    return (
+        "every minute" if len(minutes) == _MINUTES else join(_ranges(minutes)),
+        "every hour" if len(hours) == _HOURS else join(_ranges(hours)),
+        _of_numbers(days.by_number) or "every day",
+        "every month" if len(days.months) == len(LENGTHS) else _months(days.months),
+        _of_weekdays(days.by_weekday) or "every day of the week",
+    )
 
 
 def _times(times: Sequence[int]) -> str:

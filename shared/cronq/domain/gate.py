@@ -12,7 +12,7 @@
 
 A run *holds* a gate with a capacity from its release until it ends, but the gate of its job until it has
 ended for good: it is in the way of the next one while it waits for another attempt, too. A run that meets
-a closed gate is *parked* there, and set free in order (priority, then age) as soon as there is room. Both
+a closed gate is *parked* there, and set free in order (priority, then turn) as soon as there is room. Both
 are judged again at every step by what the ledger says of the runs, so that no end of a run has to be
 told to anybody, and none can be missed.
 """
@@ -151,7 +151,7 @@ class Hold:
         return self.state in _HOLDING
 
 
-Place = tuple[int, str]  # priority, run_id: the order in which runs are let through
+Place = tuple[int, int, str]  # priority, turn, run_id: the order in which runs are let through
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +160,13 @@ class Waiting:
 
     run_id: str
     priority: int
+    turn: int
     needs: tuple[Need, ...]
     overlap: Overlap
 
     @property
     def place(self) -> Place:
-        return (self.priority, self.run_id)
+        return (self.priority, self.turn, self.run_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +279,7 @@ class Gates:
         in_the_way = holders[0].run_id if holders else ""
         waiting = sorted(self._parked.get(need.gate, ()))
         if run.overlap.rule is Rule.SKIP:
-            return Skip(f"overlap: run {in_the_way or waiting[0][1]} has not ended")  # one of them blocks
+            return Skip(f"overlap: run {in_the_way or waiting[0][2]} has not ended")  # one of them blocks
         if run.overlap.rule is Rule.QUEUE and len(waiting) >= (run.overlap.waiting or 0):
             return Skip(f"overlap: {len(waiting)} wait already for run {in_the_way}")
         decision = self._park(run, need.gate, 1)
@@ -288,7 +289,7 @@ class Gates:
         return Park(
             need.gate,
             kill=tuple(h.run_id for h in holders),
-            instead_of=tuple(run_id for _, run_id in waiting if run_id != run.run_id),
+            instead_of=tuple(run_id for *_, run_id in waiting if run_id != run.run_id),
         )
 
     def _park(self, run: Waiting, gate: str, weight: int) -> Park:

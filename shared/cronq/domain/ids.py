@@ -19,7 +19,12 @@ def run_id(now: datetime, random_bits: Callable[[int], int]) -> str:
 
 def made_at(run_id: str) -> datetime:
     """When a run was made, by the clock of who made it."""
-    return EPOCH + timedelta(milliseconds=int(run_id[:12], 16))
+    return EPOCH + timedelta(milliseconds=turn(run_id))
+
+
+def turn(run_id: str) -> int:
+    """When a run was made, as milliseconds since 1970: its place in line."""
+    return int(run_id[:12], 16)
 
 
 def before(instant: datetime) -> str:

@@ -29,7 +29,8 @@ _HORIZON = epoch_second(datetime(LAST_YEAR, 12, 31, 23, 59, 59, tzinfo=UTC))
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 # Uneven months and offset changes move a point by less than three mean periods.
 _SLACK = 3
-_FORM = "write R[n]/start/period, as R/2026-01-01T00:00:00Z/PT1M"
+_START = "R/2026-01-01T00:00:00Z/PT1M"
+_FORM = f"write R[n]/start/period, as {_START}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ class Repeating(Schedule):
         if self.fixed_period() is None:
             return self._calendar(second, self._at_least(first - _SLACK))
         return self._grid(self._at_least(first + 1))
+
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        if self.period.seconds:
+            return
+        first = self._at_least((low - self.wall) // self.period.mean_s - _SLACK)
+        for k in count(first) if self.highest is None else range(first, self.highest + 1):
+            wall = self._wall_of(k)
+            if wall is None or wall >= high:
+                return
+            if wall >= low:
+                yield wall
 
     def _at_least(self, k: int) -> int:
         return k if self.lowest is None else max(k, self.lowest)
@@ -165,10 +177,16 @@ def every(period: timedelta, anchor: datetime, text: str = "") -> Repeating:
 def _split(text: str) -> list[str]:
     parts = text.split("/")
     if len(parts) != len(("repeat", "start", "period")):
-        raise _invalid(f"a repeating interval has 3 parts between slashes, got {len(parts)}", _FORM)
+        hint = f"write @every {parts[1]}, or a start: {_START}" if _is_bare_period(parts) else _FORM
+        raise _invalid(f"a repeating interval has 3 parts between slashes, got {len(parts)}", hint)
     if not parts[1]:
         raise _invalid("start is empty: the schedule would move with every deploy", _FORM)
     return parts
+
+
+def _is_bare_period(parts: list[str]) -> bool:
+    """Whether it is R/period, which would begin anew with every deploy."""
+    return parts[0] == "R" and len(parts) == len(("R", "period")) and parts[1].startswith("PT")
 
 
 def _repeats(text: str) -> int | None:

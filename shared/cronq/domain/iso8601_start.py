@@ -47,7 +47,9 @@ def _check_date(shown: str, year: int, month: int, day: int) -> None:
     _check(f"{shown}: year", year, FIRST_YEAR, LAST_YEAR)
     _check(f"{shown}: month", month, 1, 12)
     if not 1 <= day <= monthrange(year, month)[1]:
-        raise _invalid(f"{shown}: {month_name[month]} {year} has no day {day}")
+        last = monthrange(year, month)[1]
+        hint = f"its last is {year}-{month:02}-{last}" if day > last else "the first is 01"
+        raise _invalid(f"{shown}: {month_name[month]} {year} has no day {day}", hint)
 
 
 def _check_time(shown: str, hour: int, minute: int, second: int) -> None:

@@ -46,6 +46,10 @@ class Schedule(ABC):
     def seconds_after(self, second: int) -> Iterator[int]:
         """Occurrences after this second since the epoch, strictly ascending."""
 
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        """Where it goes by the wall clock: the matching wall seconds in [low, high), ascending."""
+        return iter(())
+
     def _between(self, after: int, until: int) -> Iterator[datetime]:
         for second in self.seconds_after(after):
             if second > until:

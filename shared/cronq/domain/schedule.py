@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias
@@ -156,12 +157,26 @@ def _check_text(text: str) -> None:
     for position, character in enumerate(text, start=1):
         if not character.isascii():
             kind = "digit" if character.isdigit() else "character"
-            raise _invalid(f"schedule: {character!r} at position {position} is not an ASCII {kind}")
+            raise _invalid(
+                f"schedule: {character!r} at position {position} is not an ASCII {kind}", _typed(character)
+            )
     if text.startswith("r"):
         raise _invalid(f"schedule {text[:60]!r} must begin with a capital R", f"as {_EXAMPLE}")
     if match := _ISO_WITHOUT_R.fullmatch(text):
-        hint = f"write R/{text[:60]}" if match[1] else f"as {_EXAMPLE}"
+        hint = f"write R/{text[:60]}" if match[1] else f"write @every {text[:60]}, or {_EXAMPLE}"
         raise _invalid(f"schedule {text[:60]!r} does not begin with R[n]/", hint)
+
+
+def _typed(character: str) -> str:
+    """A hint with the ASCII character that looks or means the same: of full width, or what editors make."""
+    plain = unicodedata.normalize("NFKC", character)
+    if character.isdecimal():
+        plain = str(unicodedata.decimal(character))
+    elif unicodedata.category(character) == "Pd" or character == "\N{MINUS SIGN}":
+        plain = "-"
+    elif character in "\N{ASTERISK OPERATOR}\N{LOW ASTERISK}":
+        plain = "*"
+    return f"write {'a plain space' if plain == ' ' else plain}" if plain.isascii() else ""
 
 
 def _invalid(message: str, hint: str = "") -> ScheduleError:

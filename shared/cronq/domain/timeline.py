@@ -73,6 +73,28 @@ def instants(zone: tzinfo, rule: str, wall: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+class Change(NamedTuple):
+    """At the second `at` since the epoch the offset goes from `before` to `after`."""
+
+    at: int
+    before: int
+    after: int
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether it is too wide to be caught up or passed over."""
+        return not -_CORRECTION <= self.after - self.before < _CORRECTION
+
+
+def changes(zone: tzinfo, after: int, until: int) -> Iterator[Change]:
+    """The changes of a zone's clock in (after, until], ascending."""
+    for earlier, later in pairwise(_spans_from(zone, "real", after)):
+        if later.start > until:
+            return
+        if later.start > after and later.offset != earlier.offset:
+            yield Change(later.start, earlier.offset, later.offset)
+
+
 def offset_at(zone: tzinfo, second: int) -> int:
     """Seconds east of UTC at a second since the epoch."""
     offset = datetime.fromtimestamp(second, zone).utcoffset()
@@ -99,8 +121,7 @@ def _spans(zone: tzinfo, rule: str, year: int) -> tuple[Span, ...]:
 
 
 def _opening(rule: str, before: int, after: int) -> int:
-    is_correction = not -_CORRECTION <= after - before < _CORRECTION
-    if is_correction or rule == "real":
+    if rule == "real" or Change(0, before, after).is_correction:
         return after
     return {"cron": before, "skip": max(before, after), "both": min(before, after)}[rule]
 

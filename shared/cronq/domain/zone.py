@@ -34,6 +34,7 @@ _ABBREVIATIONS = {
     "AEDT": "Australia/Sydney",
     "NZST": "Pacific/Auckland",
     "NZDT": "Pacific/Auckland",
+    "Z": "UTC",
 }
 _SHOWN = 100
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])0?([0-9]|1[0-4])(?::?00)?", re.IGNORECASE)

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from cronq.domain.event import SEQ_CLAIMED
-from cronq.domain.gate import Park
+from cronq.domain.gate import Park, Place
 from cronq.domain.run import WAITING, Claim, ClaimView, Denial, Owner, State, decide_claim
 from cronq.store import dialect, jobs, line
 from cronq.store.engine import Tx
@@ -83,7 +83,11 @@ def _put_back(
         for c, _ in held
     ]
     dialect.update_rows(tx, runs, changed, keys=("run_id",), where="t.state = 'queued'")
-    line.park(tx, [(c.run_id, rows[c.run_id]["priority"], Park(gate)) for c, gate in held], now)
+    line.park(tx, [(_place(rows[c.run_id]), Park(gate)) for c, gate in held], now)
+
+
+def _place(row: sa.RowMapping) -> Place:
+    return (row["priority"], row["turn"], row["run_id"])
 
 
 def _unfit(job: JobRecord | None) -> Denial | None:
@@ -107,6 +111,7 @@ def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
             runs.c.scheduled_for,
             runs.c.triggered_by,
             runs.c.priority,
+            runs.c.turn,
             runs.c.category_id,
         )
         .where(runs.c.run_id.in_(sorted(run_ids)))

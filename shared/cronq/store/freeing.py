@@ -143,7 +143,7 @@ def _first_parked(tx: Tx, name: str, limit: int) -> Sequence[Any]:
         sa.select(parked.c.run_id, parked.c.weight, runs.c.state)
         .join(runs, runs.c.run_id == parked.c.run_id)
         .where(parked.c.gate == name)
-        .order_by(parked.c.priority, parked.c.run_id)
+        .order_by(parked.c.priority, parked.c.turn, parked.c.run_id)
         .limit(limit)
     )
     while True:

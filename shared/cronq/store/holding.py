@@ -15,6 +15,9 @@ from cronq.store.engine import Tx
 from cronq.store.tables import holds as held
 from cronq.store.tables import parked, runs
 
+# After every id of a run: those who came in one millisecond do not stand in each other's way.
+LAST = "~"
+
 
 def holds(tx: Tx, names: Collection[str]) -> dict[str, list[Hold]]:
     """Who has hold of these gates. Of a job's gate that is whoever runs, released by another rule or not."""
@@ -44,21 +47,21 @@ def waiting_at(tx: Tx, names: Collection[str]) -> dict[str, list[gates.Place]]:
     others = [n for name in names if not name.startswith("job:") for n in (name, gates.rate_of(name))]
     if others:
         query = (
-            sa.select(parked.c.gate, parked.c.priority, sa.func.min(parked.c.run_id))
+            sa.select(parked.c.gate, parked.c.priority, sa.func.min(parked.c.turn))
             .where(parked.c.gate.in_(sorted(others)))
             .group_by(parked.c.gate, parked.c.priority)
         )
-        for name, priority, run_id in tx.execute(query):
-            found[name].append((priority, run_id))
+        for name, priority, turn in tx.execute(query):
+            found[name].append((priority, turn, LAST))
     of_jobs = sorted(name for name in names if name.startswith("job:"))
     if of_jobs:
         waiting = (
-            sa.select(parked.c.gate, parked.c.priority, parked.c.run_id)
+            sa.select(parked.c.gate, parked.c.priority, parked.c.turn, parked.c.run_id)
             .join(runs, runs.c.run_id == parked.c.run_id)
             .where(parked.c.gate.in_(of_jobs), runs.c.state == State.SCHEDULED)
         )
-        for name, priority, run_id in tx.execute(waiting):
-            found[name].append((priority, run_id))
+        for name, *place in tx.execute(waiting):
+            found[name].append((place[0], place[1], place[2]))
     return found
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cronq.domain import gate as gates
 from cronq.domain.event import SEQ_QUEUED
-from cronq.domain.gate import Closed, Decision, Gates, Go, Limit, Need, Park, Skip, Waiting
+from cronq.domain.gate import Closed, Decision, Gates, Go, Limit, Need, Park, Place, Skip, Waiting
 from cronq.domain.run import State
 from cronq.domain.turns import take_turns
 from cronq.store import dialect, holding, jobs, limits
@@ -33,6 +33,7 @@ _PLACE = (
     runs.c.job_id,
     runs.c.attempt,
     runs.c.priority,
+    runs.c.turn,
     runs.c.category_id,
     runs.c.triggered_by,
 )
@@ -56,7 +57,7 @@ class LetOut:
 def first_in_line(
     tx: Tx, routing_key: str, waiting: Mapping[int, int], queued: Mapping[int, int], room: int
 ) -> list[Any]:
-    """The runs of a key that are next, locked: by priority, then in turns between categories, then age.
+    """The runs of a key that are next, locked: by priority, then in turns between categories.
 
     `waiting` has the best priority of each category that waits, `queued` how many of each are let out
     already (ix_runs_waiting).
@@ -78,7 +79,7 @@ def _of_category(tx: Tx, routing_key: str, category_id: int, limit: int) -> list
             runs.c.routing_key == routing_key,
             runs.c.category_id == category_id,
         )
-        .order_by(runs.c.priority, runs.c.run_id)
+        .order_by(runs.c.priority, runs.c.turn, runs.c.run_id)
         .limit(limit)
         .with_hint(runs, "FORCE INDEX (ix_runs_waiting)", "mysql")
         .with_for_update(skip_locked=True)
@@ -100,7 +101,7 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
         if stop is not None:
             held.append((row, Park(stop)))
         elif record is not None and asks:
-            needy.append((row, Waiting(row.run_id, row.priority, asks, record.spec.overlap_rule)))
+            needy.append((row, Waiting(row.run_id, row.priority, row.turn, asks, record.spec.overlap_rule)))
         else:
             free.append(row)
     decided = held + (_decide(tx, needy, now) if needy else [])
@@ -136,7 +137,7 @@ def _decide(tx: Tx, needy: Sequence[tuple[Any, Waiting]], now: datetime) -> list
 
 def _carry_out(tx: Tx, decided: Sequence[tuple[Any, Decision]], now: datetime, *, released: int) -> LetOut:
     done = LetOut(released)
-    park(tx, [(row.run_id, row.priority, d) for row, d in decided if isinstance(d, Park)], now)
+    park(tx, [(_place(row), d) for row, d in decided if isinstance(d, Park)], now)
     for row, decision in decided:
         if isinstance(decision, Skip):
             end_here(tx, [_open(row)], State.SKIPPED, decision.reason, now)
@@ -162,6 +163,10 @@ def _make_way(tx: Tx, run_id: str, decision: Park, now: datetime, done: LetOut) 
         end_here(tx, [OpenRun(*row) for row in found], State.SKIPPED, f"overlap: {by}", now)
 
 
+def _place(row: Any) -> Place:
+    return (row.priority, row.turn, row.run_id)
+
+
 def _open(row: Any) -> OpenRun:
     return OpenRun(row.run_id, row.job_id, row.attempt)
 
@@ -180,14 +185,21 @@ def queue(tx: Tx, rows: Sequence[Any], now: datetime) -> None:
     )
 
 
-def park(tx: Tx, at_gates: Sequence[tuple[str, int, Park]], now: datetime) -> None:
-    """Have locked, scheduled runs wait at their gates: (run, priority, where)."""
+def park(tx: Tx, at_gates: Sequence[tuple[Place, Park]], now: datetime) -> None:
+    """Have locked, scheduled runs wait at their gates."""
     rows = [
-        {"run_id": run_id, "gate": to.gate, "weight": to.weight, "priority": priority, "at": now}
-        for run_id, priority, to in at_gates
+        {
+            "run_id": run_id,
+            "gate": to.gate,
+            "weight": to.weight,
+            "priority": priority,
+            "turn": turn,
+            "at": now,
+        }
+        for (priority, turn, run_id), to in at_gates
     ]
     dialect.insert_new(tx, parked, rows)
-    ids = [run_id for run_id, _, _ in at_gates]
+    ids = [run_id for (*_, run_id), _ in at_gates]
     if ids:
         tx.execute(
             sa.update(runs)

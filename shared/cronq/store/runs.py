@@ -14,7 +14,7 @@ from cronq.domain.run import LIVE, WAITING, Kind, State
 from cronq.store import dialect
 from cronq.store.engine import Tx
 from cronq.store.events import event_row, insert_events
-from cronq.store.tables import deadlines, events, jobs, runs
+from cronq.store.tables import deadlines, events, jobs, parked, runs
 
 
 def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozenset[str]:
@@ -93,6 +93,7 @@ def new_row(
         "release_at": None if ended else release_at,
         "expires_at": None if ended else expires_at,
         "caused_by": caused_by,
+        "turn": ids.turn(run_id),
     }
 
 
@@ -108,7 +109,7 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
     if not job_ids:
         return 0
     found = tx.execute(
-        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
+        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt, runs.c.turn, runs.c.state)
         .where(
             runs.c.job_id.in_(sorted(job_ids)),
             runs.c.state.in_(WAITING),
@@ -119,9 +120,22 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
         .with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")
         .with_for_update(skip_locked=True)
     ).all()
-    older = [OpenRun(*row) for row in found if row.run_id not in newer]
-    end_here(tx, older, State.MISSED, "superseded", now)
+    older = [row for row in found if row.run_id not in newer]
+    end_here(tx, [OpenRun(*row[:3]) for row in older], State.MISSED, "superseded", now)
+    _hand_over(tx, older, [row for row in found if row.run_id in newer])
     return len(older)
+
+
+def _hand_over(tx: Tx, older: Sequence[Any], newer: Sequence[Any]) -> None:
+    """A run has the turn of the one that it replaces: else one that waits for longer than its job's period
+    would always be replaced by one that waits from the end of the line."""
+    turns: dict[int, int] = {}
+    for row in older:
+        turns[row.job_id] = min(row.turn, turns.get(row.job_id, row.turn))
+    heirs = [r for r in newer if r.job_id in turns and r.state == State.SCHEDULED]
+    rows = [{"run_id": r.run_id, "turn": turns[r.job_id]} for r in heirs]
+    for table in (runs, parked):
+        dialect.update_rows(tx, table, rows, keys=("run_id",))
 
 
 class OpenRun(NamedTuple):

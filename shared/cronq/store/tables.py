@@ -180,6 +180,8 @@ runs = sa.Table(
     sa.Column("epoch", sa.Integer, nullable=False, server_default="1"),  # of the grant
     sa.Column("category_id", sa.Integer, nullable=False, server_default="0"),  # the job's; 0: none
     sa.Column("caused_by", ascii_char(32)),  # the run whose end started this one
+    # Its place among those of its priority: when it was made (ms since 1970), or that of the run it replaced.
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 events = sa.Table(
@@ -307,6 +309,7 @@ parked = sa.Table(
     sa.Column("gate", ascii_char(96), nullable=False),
     sa.Column("weight", sa.Integer, nullable=False, server_default="1"),
     sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("turn", sa.BigInteger, nullable=False),
     sa.Column("at", Instant(), nullable=False),
 )
 

@@ -90,3 +90,20 @@ def test_a_schedule_that_never_fires_is_an_error() -> None:
 @pytest.mark.parametrize("wrong", [["--after", "noon"], ["--dst", "maybe"], ["-n", "0"], ["-o", "xml"]])
 def test_a_wrong_option_is_a_usage_error(wrong: list[str]) -> None:
     assert run("@daily", *wrong).exit_code == 2
+
+
+def test_an_expression_with_a_dash_is_a_wrong_expression_and_no_option() -> None:
+    result = run("-1 * * * *", *AFTER)
+    assert isinstance(result.exception, ScheduleError)
+    assert str(result.exception) == "field minute: -1 not in 0-59"
+    assert run("--tzz", "UTC", "@daily").exit_code == 2
+    assert run("-n", "1", *AFTER, "--", "@daily").stdout == "2026-11-21T00:00:00Z\n"
+
+
+def test_what_is_probably_not_meant_is_told_on_stderr() -> None:
+    result = run("R2/2020-01-01T00:00:00/P1D", "-o", "json", *AFTER)
+    assert json.loads(result.stdout) == []
+    assert result.stderr.splitlines() == [
+        "remark: start 2020-01-01T00:00:00 has no offset and is read as UTC; give it one, or name a timezone",
+        "remark: exhausted: its last occurrence was 2020-01-02T00:00:00Z",
+    ]

@@ -42,14 +42,14 @@ def test_a_duration_is_read(value: str | int, seconds: int) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "duration '' is not understood"),
+        ("", "duration is empty"),
         ("abc", "duration 'abc' is not understood"),
         ("1.5h", "duration '1.5h' is not understood"),
         ("1h30m", "duration '1h30m' is not understood"),
         ("10M", "duration '10M' is not understood"),
         ("\u0663", "duration '\u0663' is not understood"),
         ("-5", "a sign is not allowed"),
-        (-5, "duration is negative"),
+        (-5, "duration -5 is negative"),
         ("-PT5S", "a sign is not allowed"),
         ("P1M", "months and years have no fixed length"),
         ("P1Y", "months and years have no fixed length"),

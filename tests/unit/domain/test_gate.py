@@ -42,7 +42,7 @@ def spec(**fields: object) -> JobSpec:
 
 
 def run(name: str, *asked: Need, overlap: str = "allow", priority: int = 0) -> Waiting:
-    return Waiting(name, priority, asked, parse_overlap(overlap) or Overlap(Rule.ALLOW))
+    return Waiting(name, priority, 0, asked, parse_overlap(overlap) or Overlap(Rule.ALLOW))
 
 
 def decide(
@@ -134,7 +134,7 @@ def test_replace_kills_what_runs_and_takes_the_place_of_what_waits() -> None:
         run("c", asked, overlap="replace"),
         run("d", asked, overlap="replace"),
         holds={JOB: [holder("a")]},
-        parked={JOB: [(0, "b")]},
+        parked={JOB: [(0, 0, "b")]},
     )
 
     assert decisions == [
@@ -182,7 +182,7 @@ def test_one_that_is_heavier_than_the_whole_gate_goes_alone() -> None:
 
 
 def test_nobody_passes_those_who_came_before_and_wait_there() -> None:
-    parked = {LOCK: [(0, "b")]}
+    parked = {LOCK: [(0, 0, "b")]}
 
     assert decide(run("c", Need(LOCK)), parked=parked) == [Park(LOCK)]
     assert decide(run("a", Need(LOCK)), parked=parked) == [Go()]
@@ -218,7 +218,7 @@ def test_a_rate_lets_its_burst_go_and_the_rest_wait() -> None:
 
 def test_nobody_passes_those_who_wait_for_the_rate() -> None:
     limits = {"queue:slow": Limit(rate=2, period=SECOND)}
-    parked = {rate_of("queue:slow"): [(0, "a")]}
+    parked = {rate_of("queue:slow"): [(0, 0, "a")]}
 
     assert decide(run("b", Need("queue:slow")), limits=limits, parked=parked) == [Park("queue:slow")]
 

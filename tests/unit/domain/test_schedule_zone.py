@@ -56,6 +56,23 @@ def test_only_zones_without_any_change_are_fixed() -> None:
     assert not zone.is_fixed(zone.load("Europe/Berlin"))
 
 
+def test_changes_of_the_clock_come_one_by_one() -> None:
+    berlin = zone.load("Europe/Berlin")
+    spring, autumn = 1_774_746_000, 1_792_890_000  # 2026-03-29T01:00Z, 2026-10-25T01:00Z
+    assert [*timeline.changes(berlin, spring - 1, autumn)] == [
+        (spring, 3_600, 7_200),
+        (autumn, 7_200, 3_600),
+    ]
+    assert [*timeline.changes(berlin, spring, autumn - 1)] == []
+    assert [*timeline.changes(UTC, 0, autumn)] == []
+
+
+def test_only_a_wide_change_of_the_clock_is_a_correction() -> None:
+    [apia] = timeline.changes(zone.load("Pacific/Apia"), 1_325_000_000, 1_326_000_000)
+    assert apia.is_correction
+    assert not timeline.Change(0, 3_600, 7_200).is_correction
+
+
 SECONDS = st.integers(0, 200 * 365 * 86_400)
 NAMES = st.sampled_from(["Europe/Berlin", "America/Recife", "Asia/Gaza", "Africa/Casablanca", "Pacific/Apia"])
 

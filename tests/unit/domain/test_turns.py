@@ -13,6 +13,7 @@ from cronq.domain.turns import take_turns
 class Run:
     run_id: str
     priority: int = 0
+    turn: int = 0
 
 
 def line(category: str, count: int, priority: int = 0) -> list[Run]:

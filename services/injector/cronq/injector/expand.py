@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from cronq import store
 from cronq.domain import gate as gates
-from cronq.domain.gate import Park
-from cronq.domain.ids import run_id
+from cronq.domain.gate import Park, Place
+from cronq.domain.ids import run_id, turn
 from cronq.domain.jitter import jittered
 from cronq.domain.misfire import ON_TIME, Misfire
 from cronq.domain.occurrence import Expansion, Occurrence, expand
@@ -138,7 +138,7 @@ class _Way:
         self._waiting = frozenset(doorbells.waiting(tx))
         self._limits = limits.all_limits(tx)
         self._closed = limits.closed(tx, now)
-        self._parked: list[tuple[str, int, Park]] = []
+        self._parked: list[tuple[Place, Park]] = []
 
     def skipped(self, due: _Due) -> _Due:
         """The same, without what a paused job that makes up for nothing would run."""
@@ -165,11 +165,11 @@ class _Way:
         """Whether a run waits at a gate from the first."""
         gate = self._gate(job, occurrence)
         if gate is not None:
-            self._parked.append((run_id, job.spec.priority, Park(gate)))
+            self._parked.append(((job.spec.priority, turn(run_id), run_id), Park(gate)))
         return gate is not None
 
-    def parked(self, fresh: Collection[str]) -> list[tuple[str, int, Park]]:
-        return [each for each in self._parked if each[0] in fresh]
+    def parked(self, fresh: Collection[str]) -> list[tuple[Place, Park]]:
+        return [each for each in self._parked if each[0][2] in fresh]
 
     def outdated(self, due: Sequence[_Due], rows: Sequence[Row], fresh: Collection[str]) -> set[int]:
         """Jobs with a new run that makes pointless what of their slots nobody has claimed."""

@@ -11,7 +11,7 @@ from cronq.store.tables import Instant, ascii_char, free_text, long_text
 revision = "0004"
 down_revision = "0003"
 
-WAITING = ["state", "release_at", "routing_key", "category_id", "priority", "run_id", "retries"]
+WAITING = ["state", "release_at", "routing_key", "category_id", "priority", "turn", "run_id", "retries"]
 
 
 def upgrade() -> None:
@@ -19,6 +19,7 @@ def upgrade() -> None:
         "runs",
         sa.Column("category_id", sa.Integer, nullable=False, server_default="0"),
         sa.Column("caused_by", ascii_char(32)),
+        sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
     )
     _widen_waiting()
     _create_gates()
@@ -59,8 +60,9 @@ def _create_gates() -> None:
         sa.Column("gate", ascii_char(96), nullable=False),
         sa.Column("weight", sa.Integer, nullable=False, server_default="1"),
         sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("turn", sa.BigInteger, nullable=False),
         sa.Column("at", Instant(), nullable=False),
-        indexes={"ix_parked_gate": ["gate", "priority", "run_id"]},
+        indexes={"ix_parked_gate": ["gate", "priority", "turn", "run_id"]},
     )
     create(
         "deadlines",
