@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,3 +295,10 @@ def test_a_name_is_letters_digits_and_a_few_signs(name: str) -> None:
 def test_other_names_are_refused(name: object) -> None:
     with pytest.raises(Refused):
         read_calendar_name(name)
+
+
+def test_the_readmes_calendar_is_one() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    [example] = re.findall(r"```json\n(\{\n    \"timezone\".*?)```", readme, re.DOTALL)
+    calendar = parse_calendar(example.encode())
+    assert calendar.closed(utc("2026-09-07T12:00")) == "Labour Day"
