@@ -24,8 +24,10 @@ def calendar_remarks(spec: JobSpec, now: datetime) -> list[str]:
 
     Raises ScheduleError where its stored schedule is none.
     """
+    if spec.job_calendar is None:
+        return []
     plain = replace(spec, job_calendar=None).parsed_schedule()
-    if spec.job_calendar is None or plain is None:
+    if plain is None:
         return []
     home = zone.load(spec.timezone) if spec.timezone else UTC
     following = islice(plain.between(now, now + _HORIZON), LOOKED_AT)

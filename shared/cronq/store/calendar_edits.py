@@ -18,7 +18,7 @@ from cronq.domain.calendar_rule import JobCalendar
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import State
 from cronq.domain.strict_json import shown
-from cronq.store import calendars, dialect, jobs
+from cronq.store import dialect, jobs
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, fingerprint
 from cronq.store.settling import settle
@@ -47,7 +47,7 @@ def put(tx: Tx, name: str, wanted: Calendar, actor: str, now: datetime) -> Chang
     """
     dialect.insert_new(tx, calendars_table, [{"name": name, "revision": 0, "document": "", "at": now}])
     row = _locked(tx, name)
-    if row["document"] == wanted.text:
+    if row is not None and row["document"] == wanted.text:
         return Changed(changed=False, revision=row["revision"])
     settled = [_settled(tx, job_ids, name, now) for job_ids in _chunks(_users(tx, name))]
     revision = _next_revision(tx, name)
@@ -65,9 +65,8 @@ def drop(tx: Tx, name: str, actor: str, now: datetime) -> None:
 
     Raises NotFound, or Conflict while a job uses it.
     """
-    if calendars.by_name(tx, name) is None:
+    if _locked(tx, name) is None:
         raise NotFound(f"no calendar has the name {shown(name)}")
-    _locked(tx, name)
     users = users_of(tx, name)
     if users:
         shown_ones = ", ".join(shown(each) for each in users[:NAMED])
@@ -91,9 +90,10 @@ def users_of(tx: Tx, name: str) -> list[str]:
     return [f"{categories.get(job.category_id or 0, '')}/{job.spec.name}" for _, job in sorted(found.items())]
 
 
-def _locked(tx: Tx, name: str) -> dict[str, Any]:
+def _locked(tx: Tx, name: str) -> dict[str, Any] | None:
     query = sa.select(calendars_table).where(calendars_table.c.name == name).with_for_update()
-    return dict(tx.execute(query).mappings().one())
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else dict(row)
 
 
 def _next_revision(tx: Tx, name: str) -> int:

@@ -42,7 +42,7 @@ def current(tx: Tx, names: Collection[str], *, keep: bool) -> dict[str, tuple[in
         return {}
     query = _ordered().where(calendars.c.name.in_(sorted(names)))
     rows = tx.execute(query.with_for_update(read=True) if keep else query).mappings()
-    found = {row["name"]: (row["revision"], _read(row["document"])) for row in rows}
+    found = {row["name"]: (row["revision"], read(row["document"])) for row in rows}
     return {name: (revision, value) for name, (revision, value) in found.items() if value is not None}
 
 
@@ -56,7 +56,7 @@ def as_of(tx: Tx, pins: Collection[Pin]) -> dict[Pin, Calendar]:
         .where(calendar_revisions.c.revision.in_(sorted({revision for _, revision in pins})))
     )
     wanted = set(pins)
-    found = {(name, number): _read(text) for name, number, text in rows if (name, number) in wanted}
+    found = {(name, number): read(text) for name, number, text in rows if (name, number) in wanted}
     return {pin: value for pin, value in found.items() if value is not None}
 
 
@@ -101,7 +101,7 @@ def _ordered() -> sa.Select[Any]:
     return sa.select(calendars).order_by(calendars.c.name)
 
 
-def _read(text: str | None) -> Calendar | None:
+def read(text: str | None) -> Calendar | None:
     """One that somebody wrote with SQL and that is none is as good as not there."""
     try:
         return None if text is None else stored_calendar(text)

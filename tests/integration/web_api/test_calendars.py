@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from cronq.store import Store
+from tests.factories import execute
 from tests.integration.web_api.conftest import Connect
 from tests.integration.web_api.support import Client, job, put_jobs
 
@@ -137,6 +139,16 @@ def test_a_calendar_says_what_it_makes_of_an_instant(
 def test_an_instant_that_cannot_be_asked_is_refused(client: Client, query: str) -> None:
     put(client, {"timezone": "Asia/Tokyo"})
     assert client.get(f"{PATH}/de/check{query}").status_code == 422
+
+
+def test_what_somebody_broke_with_sql_is_shown_and_can_be_put_again(client: Client, db: Store) -> None:
+    put(client, {})
+    execute(db, "UPDATE calendars SET document = '{'")
+
+    assert client.get(PATH).json["data"]["calendars"][0]["timezone"] == "UTC"
+    assert client.get(f"{PATH}/de").json["data"]["calendar"]["document"] == "{"
+    assert client.get(f"{PATH}/de/check?at=2026-12-24T12:00:00Z").status_code == 409
+    assert put(client, {})["changed"] is True
 
 
 # -- windows

@@ -209,7 +209,7 @@ def event(row: Row) -> Json:
         "seq": row["seq"],
         "host": row["host"],
         "return_code": row["return_code"],
-        "payload": _parsed(row["payload"]),
+        "payload": parsed(row["payload"]),
     }
 
 
@@ -219,8 +219,8 @@ def revision(row: Row) -> Json:
         "at": instant(row["at"]),
         "origin": row["origin"],
         "actor": row["actor"],
-        "source": _parsed(row["provenance"]),
-        "document": _parsed(row["document"]),
+        "source": parsed(row["provenance"]),
+        "document": parsed(row["document"]),
         "removed": bool(row["removed"]),
         "next_run": instant(row["next_run"]),
     }
@@ -235,7 +235,7 @@ def runner(row: Row, *, is_silent: bool) -> Json:
         "host": row["host"],
         "pid": row["pid"],
         "version": row["version"],
-        "queues": _parsed(row["queues"]),
+        "queues": parsed(row["queues"]),
         "slots": row["slots"],
         "running": row["running"],
         "draining": bool(row["draining"]),
@@ -266,7 +266,7 @@ def alert(row: Row) -> Json:
     }
 
 
-def _parsed(text: str | None) -> object:
+def parsed(text: str | None) -> object:
     """JSON of a column; one that somebody wrote by hand and that is none stays text."""
     if text is None:
         return None

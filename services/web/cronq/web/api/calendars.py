@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request
 
 from cronq import store
 from cronq.domain.calendar import Calendar
-from cronq.domain.calendar_document import parse_calendar, read_calendar, stored_calendar
-from cronq.domain.errors import InvalidInput, NotFound, Problem
+from cronq.domain.calendar_document import parse_calendar, read_calendar
+from cronq.domain.errors import Conflict, InvalidInput, NotFound, Problem
 from cronq.domain.ical import read_ical
 from cronq.domain.job_fields import Refused, read_calendar_name
 from cronq.domain.recurrence import FIRST_YEAR, LAST_YEAR, epoch_second
@@ -47,7 +46,7 @@ def show_calendar(name: str) -> Response:
     with web().db.read() as tx:
         row = _existing(tx, name)
         users = calendar_edits.users_of(tx, name)
-    calendar = {**_summary(row), "document": json.loads(row["document"]), "jobs": users}
+    calendar = {**_summary(row), "document": present.parsed(row["document"]), "jobs": users}
     return _tagged(jsonify({"data": {"calendar": calendar}}), row["revision"])
 
 
@@ -56,7 +55,9 @@ def check_calendar(name: str) -> Response:
     """What it says of the instant `at`."""
     at = _instant_asked()
     with web().db.read() as tx:
-        calendar = stored_calendar(_existing(tx, name)["document"])
+        calendar = calendars.read(_existing(tx, name)["document"])
+    if calendar is None:
+        raise Conflict(f"the stored document of calendar {shown(name)} is none; PUT it again")
     day = calendar.day_of(epoch_second(at))
     following, before = calendar.next_business_day(day), calendar.previous_business_day(day)
     check = {
@@ -131,7 +132,9 @@ def _existing(tx: store.Tx, name: str) -> present.Row:
 
 
 def _summary(row: present.Row) -> present.Json:
-    document = json.loads(row["document"])
+    document = present.parsed(row["document"])
+    if not isinstance(document, dict):
+        document = {}  # somebody wrote it with SQL
     return {
         "name": row["name"],
         "revision": row["revision"],

@@ -53,8 +53,7 @@ def show_job(job_id: str) -> Response:
     with web().db.read() as tx:
         record = _existing(tx, job_id_in(job_id))
         [shown] = _presented(tx, [record])
-        remarks = _remarks(record, store.now(tx))
-    return jsonify({"data": {"job": {**shown, "calendar_remarks": remarks}}})
+    return jsonify({"data": {"job": shown}})
 
 
 @blueprint.get("/api/jobs/<job_id>/revisions")
@@ -111,6 +110,7 @@ def _remarks(record: JobRecord, now: datetime) -> list[str]:
 
 
 def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]:
+    now = store.now(tx)
     names = jobs.category_names(tx)
     runs = history.of_jobs(tx, [record.id for record in records], RUNS_SHOWN)
     edges = history.edges(tx, [row["run_id"] for rows in runs.values() for row in rows])
@@ -123,5 +123,6 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
                 for row in runs.get(record.id, [])
             ],
         )
+        | {"calendar_remarks": _remarks(record, now)}
         for record in records
     ]

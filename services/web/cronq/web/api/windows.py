@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from flask import Blueprint, Response, jsonify, request
@@ -78,14 +77,14 @@ def _shown(tx: store.Tx, name: str) -> present.Json:
 
 
 def _window(row: present.Row, now: datetime) -> present.Json:
-    window = windows.read(row)
+    window, document = windows.read(row), _document(row)
     return {
         "name": row["name"],
-        "scope": _document(row).get("scope"),
-        "reason": _document(row).get("reason", ""),
+        "scope": document.get("scope"),
+        "reason": document.get("reason", ""),
         "on_until": present.instant(window.on_until(now)) if window else None,
         "next_start": present.instant(window.next_start(now)) if window else None,
-        "document": _document(row),
+        "document": document,
         "at": present.instant(row["at"]),
         "actor": row["actor"],
     }
@@ -93,8 +92,5 @@ def _window(row: present.Row, now: datetime) -> present.Json:
 
 def _document(row: present.Row) -> present.Json:
     """Nothing where somebody wrote with SQL what is none."""
-    try:
-        found = json.loads(row["document"])
-    except ValueError:
-        return {}
+    found = present.parsed(row["document"])
     return found if isinstance(found, dict) else {}
