@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 import click
 
+from cronq.domain.preview import Outlook, Planned
 from cronq.domain.schedule import DST_RULES, Schedule, needs_seed, parse
 from cronq.runtime.clock import utc_now
 
@@ -22,26 +25,36 @@ from cronq.runtime.clock import utc_now
 def next_command(
     expression: str, *, timezone: str | None, dst: str, after: str | None, count: int, seed: str, output: str
 ) -> None:
-    """Show the next occurrences of EXPRESSION, in UTC."""
+    """Show the next occurrences of EXPRESSION: in UTC, in its zone, and what is odd about them."""
     schedule = parse(expression, timezone=timezone, dst=dst, seed=seed)
     if needs_seed(expression) and not seed:
         click.echo("H is another value for each job: name the job with --seed CATEGORY/NAME", err=True)
-    found = _following(schedule, _instant(after) if after else utc_now(), count)
+    begin = _instant(after) if after else utc_now()
+    coming = islice(_following(schedule, begin), count)
     if output == "json":
-        click.echo(json.dumps(found))
+        click.echo(json.dumps([_utc(at) for at in coming]))
         return
+    found = Outlook.of(schedule, timezone, dst).seen(coming, begin)
     click.echo(f"{expression}: {schedule.describe()}", err=True)
-    for instant in found:
-        click.echo(instant)
+    for planned in found:
+        click.echo(_line(planned, with_local=timezone is not None))
 
 
-def _following(schedule: Schedule, after: datetime, count: int) -> list[str]:
-    found: list[str] = []
+def _line(planned: Planned, *, with_local: bool) -> str:
+    """UTC, the zone's own time where one is named, and the remark if there is one."""
+    local = planned.local.isoformat() if with_local else ""
+    return "  ".join(part for part in (_utc(planned.at), local, planned.remark) if part)
+
+
+def _utc(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _following(schedule: Schedule, after: datetime) -> Iterator[datetime]:
     at = schedule.next_after(after)
-    while at is not None and len(found) < count:
-        found.append(at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    while at is not None:
+        yield at
         at = schedule.next_after(at)
-    return found
 
 
 def _instant(text: str) -> datetime:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from calendar import isleap, month_name
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from difflib import get_close_matches
@@ -80,6 +80,12 @@ class Cron(Schedule):
     def seconds_after(self, second: int) -> Iterator[int]:
         rule = "real" if self.is_wild else self.dst
         return timeline.occurrences(self.zone, rule, second, self._walls)
+
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        return iter(()) if self.is_wild else self._walls(low, high)
+
+    def occurrence_key(self) -> Hashable:
+        return self.zone, "real" if self.is_wild else self.dst, self.times, self.days
 
     def _walls(self, low: int, high: int) -> Iterator[int]:
         """The matching wall seconds in [low, high)."""

@@ -73,6 +73,25 @@ def instants(zone: tzinfo, rule: str, wall: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+class Jump(NamedTuple):
+    """From second `at` on the offset is `after` instead of `before`."""
+
+    at: int
+    before: int
+    after: int
+
+
+def jumps(zone: tzinfo, after: int, until: int) -> Iterator[Jump]:
+    """The changes of a zone's offset in (after, until], ascending; none before 1970 or after 2199."""
+    before: int | None = None
+    for span in _spans_from(zone, "real", max(after, 0)):
+        if before is not None and before != span.offset and after < span.start <= until:
+            yield Jump(span.start, before, span.offset)
+        if span.end > until:
+            return
+        before = span.offset
+
+
 def offset_at(zone: tzinfo, second: int) -> int:
     """Seconds east of UTC at a second since the epoch."""
     offset = datetime.fromtimestamp(second, zone).utcoffset()

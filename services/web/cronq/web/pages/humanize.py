@@ -60,6 +60,13 @@ def absolute(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M:%S} {instant.tzname()}"
 
 
+def wall(instant: datetime) -> str:
+    """What the clock on a wall of its zone shows, with the day: `Sun 2026-03-29 03:00:00 +02:00`."""
+    offset = instant.isoformat()[-6:]
+    shown = f"{instant:%a %Y-%m-%d %H:%M:%S}"
+    return shown if offset == "+00:00" else f"{shown} {offset}"
+
+
 def precise(instant: datetime) -> str:
     """The same with milliseconds."""
     return f"{instant:%Y-%m-%d %H:%M:%S}.{instant.microsecond // 1000:03d} {instant.tzname()}"
@@ -123,6 +130,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "when": when,
     "at": at,
     "absolute": absolute,
+    "wall": wall,
     "size": size,
     "counted": counted,
     "capitalize_first": capitalize_first,
