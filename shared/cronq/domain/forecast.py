@@ -123,6 +123,8 @@ def _groups(jobs: Sequence[Due], window: Window, assumed_s: float) -> Iterator[G
         alike[key, job.next_run].append(job)
     room = MOST_STEPS
     for members in alike.values():
+        if room == 0:
+            return
         starts = array("L", islice(_starts(members[0], window), room))
         passes = sum(1 + len(lasting) for lasting in _lasting(members, assumed_s).values())
         room -= len(starts)
@@ -187,14 +189,15 @@ class _Load:
 
     def _alive(self, minutes: int) -> list[int]:
         found = [0] * minutes
-        alive = reached = 0
+        alive = entered = 0
         for second in sorted(self.change):
-            minute = second // MINUTE_S
-            for passed in range(reached + 1, min(minute + 1, minutes)):
-                found[passed] = alive
-            if minute >= minutes:
+            # What ends in the first second of a minute does not live in it.
+            for minute in range(entered, min(-(-second // MINUTE_S), minutes)):
+                found[minute] = alive
+            entered = max(entered, -(-second // MINUTE_S))
+            if second >= minutes * MINUTE_S:
                 return found
             alive += self.change[second]
+            minute = second // MINUTE_S
             found[minute] = max(found[minute], alive)
-            reached = minute
         return found

@@ -54,9 +54,9 @@ class Clocks:
             walls = list(islice(self.schedule.walls(*_wall_span(jump)), _DAY_MINUTES))
             caught_up = [wall for wall in walls if second in self._instants(wall)]
             if caught_up:
-                yield f"{_times(caught_up, day)} on this day"
+                yield _missing(caught_up, day)
             elif walls and not any(self._instants(wall) for wall in walls):
-                yield f"{_times(walls, '')} and {'is' if len(walls) == 1 else 'are'} left out"
+                yield f"{_missing(walls)} and {'is' if len(walls) == 1 else 'are'} left out"
 
     def _instants(self, wall: int) -> tuple[int, ...]:
         return timeline.instants(self.zone, self.dst, wall)
@@ -66,13 +66,13 @@ def _wall_span(jump: Jump) -> tuple[int, int]:
     return jump.at + jump.before, jump.at + jump.after
 
 
-def _times(walls: Sequence[int], day: str) -> str:
-    """`02:30 does not exist`; with the date of the first unless that is `day`."""
+def _missing(walls: Sequence[int], day: str = "") -> str:
+    """`02:30 does not exist on this day`; with the date of the first unless that is `day`."""
     shown = [f"{at(wall):%H:%M:%S}".removesuffix(":00") for wall in walls]
     date = f"{at(walls[0]):%Y-%m-%d}"
     listed = join(shown) if len(shown) <= _MOST_TIMES else f"{shown[0]} to {shown[-1]}"
     verb = "does not exist" if len(walls) == 1 else "do not exist"
-    return f"{listed} {verb}" if date == day else f"{date} {listed} {verb}"
+    return f"{listed} {verb} on this day" if date == day else f"{date} {listed} {verb}"
 
 
 def _repeated(second: int, zone: tzinfo) -> str:
