@@ -24,7 +24,7 @@ from cronq.domain.schedule import Schedule
 
 MINUTE_S = 60
 # Some seconds' work.
-MOST_STEPS = 4_000_000
+MOST_STEPS = 3_000_000
 # What a run is taken to last where no run of any job is known.
 UNKNOWN_S = 10.0
 _EXACT_S = 100

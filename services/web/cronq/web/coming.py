@@ -21,9 +21,9 @@ def instants(job: JobRecord, now: datetime, since: datetime | None = None) -> It
     """
     if job.next_run is None or job.removed_at is not None or not job.spec.enabled:
         return
+    schedule = job.due_job().parsed()
     if since is None or job.next_run >= since:
         yield job.next_run
-    schedule = job.due_job().parsed()
     if schedule is None:
         return
     begin = max(job.next_run, now)

@@ -49,20 +49,18 @@ class _Wanted:
     @classmethod
     def of(cls, params: Params) -> _Wanted:
         """Raises InvalidInput."""
-        given = {"schedule": params.texts("schedule")} | {
-            name: text
-            for name in ("timezone", "dst", "start", "end")
-            if (text := params.text(name)) is not None
-        }
+        schedules = params.texts("schedule")
+        others = {name: params.text(name) for name in ("timezone", "dst", "start", "end")}
         seed, after = params.text("seed") or "", params.instant("after")
         count = params.whole("n", 1, MOST_SHOWN) or DEFAULT_SHOWN
-        if not given["schedule"]:
+        if not schedules:
             params.problem("schedule: is missing; the preview needs one or several", _EXAMPLE)
         params.done()
-        values = _checked(given)
+        given = {name: text for name, text in others.items() if text is not None}
+        values = _checked({"schedule": schedules[0] if len(schedules) == 1 else schedules, **given})
         schedule = parse(values.pop("schedule"), seed=seed, **values)
         outlook = Outlook.of(schedule, values.get("timezone"), values.get("dst", "cron"))
-        hints = [] if seed or not needs_seed(tuple(given["schedule"])) else [_NO_SEED]
+        hints = [] if seed or not needs_seed(tuple(schedules)) else [_NO_SEED]
         return cls(schedule, outlook, hints, after, count)
 
     def shown(self, now: datetime) -> present.Json:

@@ -60,10 +60,15 @@ def absolute(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M:%S} {instant.tzname()}"
 
 
-def wall(instant: datetime) -> str:
-    """What the clock on a wall of its zone shows, with the day: `Sun 2026-03-29 03:00:00 +02:00`."""
+def day(instant: datetime) -> str:
+    """`Sun 2026-03-29`, as a calendar in its zone has it."""
+    return f"{instant:%a %Y-%m-%d}"
+
+
+def clock(instant: datetime) -> str:
+    """`03:00 +02:00`, as a clock in its zone shows it; seconds where there are any, no offset for UTC."""
     offset = instant.isoformat()[-6:]
-    shown = f"{instant:%a %Y-%m-%d %H:%M:%S}"
+    shown = f"{instant:%H:%M:%S}".removesuffix(":00")
     return shown if offset == "+00:00" else f"{shown} {offset}"
 
 
@@ -130,7 +135,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "when": when,
     "at": at,
     "absolute": absolute,
-    "wall": wall,
+    "day": day,
+    "clock": clock,
     "size": size,
     "counted": counted,
     "capitalize_first": capitalize_first,
