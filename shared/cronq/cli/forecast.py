@@ -112,7 +112,8 @@ def _herds(queue: Json) -> Iterator[str]:
 
 def _names(herd: Json) -> str:
     rest = herd["jobs"] - _MOST_TOLD
-    return ", ".join(herd["names"][:_MOST_TOLD]) + (f" and {rest:,} more" if rest > 0 else "")
+    names = [" ".join(name.split()) for name in herd["names"][:_MOST_TOLD]]
+    return ", ".join(names) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _minute(instant: str) -> str:
