@@ -135,6 +135,7 @@ def test_a_row_for_many_that_reaches_into_the_window_comes_first(db: store.Store
     insert_run(db, job_id, at=NOON + 2 * HOUR)
 
     assert found(db, job_id, NOON, None) == [NOON - 3 * HOUR, NOON + 2 * HOUR]
-    assert found(db, job_id, NOON, None, after=NOON) == [NOON + 2 * HOUR]
+    assert found(db, job_id, NOON, None, after=NOON - 3 * HOUR) == [NOON + 2 * HOUR]
+    assert found(db, job_id, NOON, None, after=NOON - 9 * HOUR) == [NOON + 2 * HOUR]
     assert found(db, job_id, NOON, None, limit=1) == [NOON - 3 * HOUR]
     assert found(db, job_id, NOON + timedelta(hours=1), None) == [NOON - 3 * HOUR, NOON + 2 * HOUR]

@@ -17,17 +17,19 @@ _SHOWN = ("run_id", "scheduled_for", "state", "reason", "revision", "last_schedu
 def within(
     tx: Tx, job_id: int, since: datetime, until: datetime | None, *, after: datetime | None = None, limit: int
 ) -> list[dict[str, Any]]:
-    """Rows in [since, until), or only those later than `after`, ascending (ux_runs_occurrence).
+    """Rows in [since, until), with `after` only those later than that, ascending (ux_runs_occurrence).
 
     A row that stands for many occurrences counts where its first one is. Without `after`, one that began
     before `since` and reaches into the window comes first.
     """
     query = _slots(job_id).with_hint(runs, "FORCE INDEX (ux_runs_occurrence)", "mysql")
-    query = query.where(runs.c.scheduled_for > after if after else runs.c.scheduled_for >= since)
+    query = query.where(runs.c.scheduled_for >= since)
+    if after is not None:
+        query = query.where(runs.c.scheduled_for > after)
     if until is not None:
         query = query.where(runs.c.scheduled_for < until)
     found = tx.execute(query.order_by(runs.c.scheduled_for).limit(limit)).mappings()
-    earlier = [] if after else _reaching_into(tx, job_id, since, limit)
+    earlier = [] if after is not None else _reaching_into(tx, job_id, since, limit)
     return [*earlier, *(dict(row) for row in found)][:limit]
 
 

@@ -87,10 +87,16 @@ def test_pages_together_are_the_whole(client: Client, db: Store, hour: datetime,
 
 def test_a_row_for_many_says_how_many(client: Client, db: Store, hour: datetime) -> None:
     last = hour - HOUR
+    for number in (200, 150):
+        insert_run(db, 1, State.MISSED, at=hour - number * HOUR)
     insert_run(db, 1, State.MISSED, at=hour - 99 * HOUR, last_scheduled_for=last, missed_count=99)
+    insert_run(db, 1, State.MISSED, at=hour - 60 * HOUR)
 
-    first, *_ = listed(client)
+    page = client.get("/api/jobs/1/occurrences?limit=1").json
+    [first] = page["data"]["occurrences"]
+    [second] = listed(client, f"limit=1&cursor={page['next_cursor']}")
 
+    assert second["at"] == written(hour)
     assert (first["missed_count"], first["last_scheduled_for"]) == (99, written(last))
 
 
