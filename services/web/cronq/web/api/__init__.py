@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import (
+    audit,
+    categories,
+    dead_letters,
+    failover,
+    fleet,
+    forecast,
+    jobs,
+    occurrences,
+    preview,
+    runs,
+)
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -12,4 +23,7 @@ BLUEPRINTS = (
     dead_letters.blueprint,
     audit.blueprint,
     failover.blueprint,
+    preview.blueprint,
+    occurrences.blueprint,
+    forecast.blueprint,
 )
