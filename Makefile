@@ -36,8 +36,8 @@ MINUTES := 10
 soak: setup-test ## random faults for MINUTES; what came of it goes to docs/reliability.md
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) --report docs/reliability.md $(ARGS)
 
-bench: setup-test ## how fast, as one JSON object
-	@$(BIN)/python -m tests.bench
+bench: setup-test ## how fast, as one JSON object (ARGS=next: schedules alone)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 coverage: setup-check ## what the fast tests reach
 	$(PYTEST) $(FAST) --cov --cov-report=term tests/unit tests/contract

@@ -1,8 +1,9 @@
 """The first benchmark: what this machine can do, and what CronQ does on it in the same minutes.
 
 Starts a private MariaDB and RabbitMQ, and the services as processes on the same machine. Prints one
-JSON object. The floor is spawning alone: eight threads, each `Popen(['/bin/sh', '-c', 'true'])` with a
-pipe and a session of its own. Rates are of durable work: rows committed, messages confirmed.
+JSON object; `python -m tests.bench next` measures schedules alone. The floor is spawning alone: eight
+threads, each `Popen(['/bin/sh', '-c', 'true'])` with a pipe and a session of its own. Rates are of durable
+work: rows committed, messages confirmed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import pymysql
 
+from tests.bench import next_instant
 from tests.servers import MariaDB, RabbitMQ
 
 FLOOR_SPAWNS = 1500
@@ -58,6 +60,7 @@ def main() -> None:
                 **injected,
                 **whole,
                 "e2e_share_of_floor": round(whole["e2e_runs_s"] / floor_rate, 3),
+                **next_instant.measure(),
             },
             indent=2,
         )
@@ -214,4 +217,8 @@ def _commit() -> str:
 
 
 if __name__ == "__main__":
-    main()
+    parts = {(): main, ("next",): next_instant.main}
+    wanted = tuple(sys.argv[1:])
+    if wanted not in parts:
+        raise SystemExit("usage: python -m tests.bench [next]")
+    parts[wanted]()

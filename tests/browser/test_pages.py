@@ -174,6 +174,18 @@ def test_a_server_that_is_gone_is_said_and_found_again(visit: Visits, samples: S
     expect(page.get_by_role("link", name="hello")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_jobs_next_ten_stand_one_below_the_other(visit: Visits, samples: Samples, width: int) -> None:
+    job_id = samples.job(schedule="30 2 * * *", timezone="America/Argentina/Buenos_Aires")
+    page = visit(f"/job/{job_id}", width=width)
+    table = page.get_by_role("table", name="The next occurrences, the soonest first")
+    expect(table.get_by_role("row")).to_have_count(1 + 10)
+    expect(table.get_by_role("columnheader")).to_have_text(["Due", "America/Argentina/Buenos_Aires", "UTC"])
+    expect(table.get_by_role("row").nth(1)).to_contain_text("02:30 -03:00")
+    expect(table.get_by_role("row").nth(1)).to_contain_text("05:30")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_no_page_is_wider_than_its_window(visit: Visits, samples: Samples, width: int) -> None:
     long = "a-very-long-name-" * 8

@@ -188,7 +188,7 @@ def test_a_job_shows_its_definition_and_what_comes_next(visitor: Visitor) -> Non
     html = text_of(visitor.read(f"/job/{job_id}"))
     assert "30 2 * * * Europe/Berlin" in html
     assert "30m, then TERM, and KILL after 10s" in html
-    assert html.count("02:30:00 CE") == 5
+    assert html.count(" 02:30 +0") in (9, 10)  # on one day of the year 02:30 does not exist
     assert "1 made" in html
 
 

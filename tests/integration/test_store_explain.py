@@ -19,6 +19,7 @@ from cronq.store import (
     claims,
     dead_letters,
     doorbells,
+    forecasts,
     freeing,
     holding,
     jobs,
@@ -29,6 +30,7 @@ from cronq.store import (
     outcomes,
     requests,
     runs,
+    slots,
 )
 from tests.factories import (
     LEASE,
@@ -214,6 +216,14 @@ READING: Polling = {
     "revisions": (lambda tx: jobs.revisions(tx, 7), "job_revisions", "PRIMARY"),
     "supersede": (lambda tx: runs.supersede(tx, [7, 8, 9], NOON), "runs", "ix_runs_job_state"),
     "cancel": (lambda tx: runs.cancel_waiting(tx, [7], "why", NOON), "runs", "ix_runs_job_state"),
+    "jobs of a forecast": (lambda tx: forecasts.due_before(tx, NOON, LIMIT), "jobs", "ix_jobs_due"),
+    "how many": (lambda tx: forecasts.count_due_before(tx, NOON), "jobs", "ix_jobs_due"),
+    "occurrences": (lambda tx: slots.within(tx, 7, NOON, None, limit=LIMIT), "runs", "ux_runs_occurrence"),
+    "occurrences reaching into": (
+        lambda tx: slots._reaching_into(tx, 7, NOON, LIMIT),
+        "runs",
+        "ix_runs_job_state",
+    ),
     "newest letters": (dead_letters.listed, "dead_letters", "PRIMARY"),
     "letters of a queue": (
         lambda tx: dead_letters.listed(tx, queue="queue 7"),
@@ -318,6 +328,15 @@ def test_a_reading_query_uses_its_index(db: store.Store, name: str) -> None:
 
     assert row["key"] == index, row
     assert row["type"] != "ALL", row
+
+
+def test_durations_of_jobs_are_read_by_their_index_in_its_order(db: store.Store) -> None:
+    """A sort would read every run that a job ever had."""
+    rows = plans(db, lambda tx: forecasts.durations(tx, [7, 8, 9]), "SELECT", "runs")
+
+    assert len(rows) == forecasts.RUNS_LOOKED_AT
+    assert {(row["key"], row["type"]) for row in rows} == {("ix_runs_job_state", "ref")}, rows
+    assert not any("filesort" in (row["Extra"] or "") for row in rows), rows
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -169,10 +169,11 @@ def test_the_services_run_from_what_was_installed(stack: Stack, tree: Path, inst
 
     assert "CRONQ_API_TOKEN" in shell(inline("cronq config show"), cwd=stack.folder, env=env)
     assert "✗" not in shell(inline("cronq doctor"), cwd=stack.folder, env=env)
-    assert len(shell(inline("cronq next"), cwd=stack.folder, env=env).split()) == 10
+    assert len(shell(inline("cronq next"), cwd=stack.folder, env=env).splitlines()) == 10
     assert "3 hours after 21, not 7" in shell(inline("cronq explain"), cwd=stack.folder, env=env)
     # Whoever runs this may have a crontab that leaves something to decide.
     assert "; lines: " in shell(f"{inline('crontab -l')} || true", cwd=stack.folder, env=env)
+    assert "at once, at " in shell(inline("cronq forecast"), cwd=stack.folder, env=env)
     try_gunicorn(stack, env, BLOCKS[SERVICES].rpartition("or: ")[2].strip())
     assert [service.terminate() for service in services] == [0] * len(services)
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from cronq.bus.interface import Queue
 from cronq.domain.errors import ConfigError
-from cronq.domain.routing import CLAIMS_KEY, DEAD_KEY, RESULTS_KEY, RUNNER_PREFIX, is_reserved
+from cronq.domain.routing import (
+    CLAIMS_KEY,
+    DEAD_KEY,
+    DEFAULT_KEY,
+    JOBS_QUEUE,
+    RESULTS_KEY,
+    RUNNER_PREFIX,
+    is_reserved,
+)
 
 __all__ = [
     "CLAIMS_KEY",
@@ -28,8 +36,6 @@ __all__ = [
 
 EXCHANGE = "cronq"
 
-DEFAULT_KEY = "default"
-JOBS_QUEUE = "cronq_jobs"
 RESULTS_QUEUE, CLAIMS_QUEUE, DEAD_QUEUE = RESULTS_KEY, CLAIMS_KEY, DEAD_KEY
 
 # Jobs of these keys share one queue: the ancestor's sites bound it under either name.

@@ -17,6 +17,7 @@ from cronq.cli.decisions import accept_failover_command, decide_command, retry_c
 from cronq.cli.demo import seed_command
 from cronq.cli.doctor import doctor_command
 from cronq.cli.explain import explain_command
+from cronq.cli.forecast import forecast_command
 from cronq.cli.import_crontab import import_group
 from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
@@ -47,6 +48,7 @@ cronq.add_command(decide_command)
 cronq.add_command(doctor_command)
 cronq.add_command(explain_command)
 cronq.add_command(import_group)
+cronq.add_command(forecast_command)
 cronq.add_command(next_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
+from itertools import islice
 
 import click
 
-from cronq.cli.next import ExpressionCommand, following, read_instant
+from cronq.cli.next import ExpressionCommand, following, read_instant, utc_text
 from cronq.cli.output import output_option, print_json, table
 from cronq.domain.cron import Cron
 from cronq.domain.explain import notes, zone_of
@@ -32,7 +33,7 @@ def explain_command(
     remarks = notes(schedule, now)
     if needs_seed(expression) and not seed:
         remarks.insert(0, "H is another value for each job: name the job with --seed CATEGORY/NAME")
-    instants = following(schedule, now, _SHOWN)
+    instants = [utc_text(each) for each in islice(following(schedule, now), _SHOWN)]
     if output == "json":
         print_json(_as_json(schedule, remarks, instants))
         return

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 
 import click
 
+from cronq.domain.preview import Outlook, Planned
 from cronq.domain.schedule import DST_RULES, Schedule, needs_seed, parse
 from cronq.runtime.clock import utc_now
 
@@ -36,30 +39,39 @@ class ExpressionCommand(click.Command):
 def next_command(
     expression: str, *, timezone: str | None, dst: str, after: str | None, count: int, seed: str, output: str
 ) -> None:
-    """Show the next occurrences of EXPRESSION, in UTC."""
+    """Show the next occurrences of EXPRESSION: in UTC, in its zone, and what is odd about them."""
     schedule = parse(expression, timezone=timezone, dst=dst, seed=seed)
     if needs_seed(expression) and not seed:
         click.echo("H is another value for each job: name the job with --seed CATEGORY/NAME", err=True)
     begin = read_instant(after) if after else utc_now()
     for remark in schedule.remarks(begin):
         click.echo(f"remark: {remark}", err=True)
-    found = following(schedule, begin, count)
+    coming = islice(following(schedule, begin), count)
     if output == "json":
-        click.echo(json.dumps(found))
+        click.echo(json.dumps([utc_text(at) for at in coming]))
         return
+    found = Outlook.of(schedule, timezone, dst).seen(coming, begin)
     click.echo(f"{expression}: {schedule.describe()}", err=True)
-    for instant in found:
-        click.echo(instant)
+    for planned in found:
+        click.echo(_line(planned, with_local=timezone is not None))
 
 
-def following(schedule: Schedule, after: datetime, count: int) -> list[str]:
-    """The next occurrences after an instant, RFC 3339 in UTC."""
-    found: list[str] = []
+def _line(planned: Planned, *, with_local: bool) -> str:
+    """UTC, the zone's own time where one is named, and the remark if there is one."""
+    local = planned.local.isoformat() if with_local else ""
+    return "  ".join(part for part in (utc_text(planned.at), local, planned.remark) if part)
+
+
+def utc_text(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def following(schedule: Schedule, after: datetime) -> Iterator[datetime]:
+    """The occurrences after an instant."""
     at = schedule.next_after(after)
-    while at is not None and len(found) < count:
-        found.append(at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    while at is not None:
+        yield at
         at = schedule.next_after(at)
-    return found
 
 
 def read_instant(text: str) -> datetime:

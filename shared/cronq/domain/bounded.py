@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cronq.domain import once
+from cronq.domain.duration import DAY_S
 from cronq.domain.recurrence import Schedule, at, epoch_second
 from cronq.domain.schedule_error import ScheduleError
 
@@ -33,6 +34,15 @@ class Bounded(Schedule):
         begin = "" if self.first is None else f", not before {_shown(self.first)}"
         end = "" if self.last is None else f", not after {_shown(self.last)}"
         return f"{self.inner.describe()}{begin}{end}"
+
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        # A day more on each side: where the bounds lie on the wall clock is not known here.
+        low = low if self.first is None else max(low, self.first - DAY_S)
+        high = high if self.last is None else min(high, self.last + DAY_S)
+        return self.inner.walls(low, high)
+
+    def occurrence_key(self) -> Hashable:
+        return self.inner.occurrence_key(), self.first, self.last
 
     def seconds_after(self, second: int) -> Iterator[int]:
         floor = second if self.first is None else max(second, self.first - 1)

@@ -14,7 +14,7 @@ import hashlib
 import re
 from bisect import bisect_left
 from calendar import isleap, month_name
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from difflib import get_close_matches
@@ -88,9 +88,17 @@ class Cron(Schedule):
 
     def seconds_after(self, second: int) -> Iterator[int]:
         rule = "real" if self.is_wild else self.dst
-        return timeline.occurrences(self.zone, rule, second, self.walls)
+        return timeline.occurrences(self.zone, rule, second, self.matches)
 
     def walls(self, low: int, high: int) -> Iterator[int]:
+        """None where minutes or hours are wild: those follow real time."""
+        return iter(()) if self.is_wild else self.matches(low, high)
+
+    def occurrence_key(self) -> Hashable:
+        return self.zone, "real" if self.is_wild else self.dst, self.times, self.days
+
+    def matches(self, low: int, high: int) -> Iterator[int]:
+        """The matching wall seconds in [low, high), ascending."""
         times = self.times
         for day in self._days_between(low // DAY_S, (high - 1) // DAY_S):
             midnight = day * DAY_S

@@ -94,9 +94,10 @@ def _clock_changes(schedule: Schedule, now: datetime) -> Iterator[str]:
         return
     first = epoch_second(now)
     until = first + _AHEAD // timedelta(seconds=1)
+    walls_of = schedule.matches if isinstance(schedule, Cron) else schedule.walls
     for change in islice(timeline.changes(schedule.zone, first, until), _SHOWN_CHANGES):
         low, high = sorted((change.at + change.before, change.at + change.after))
-        if walls := list(islice(schedule.walls(low, high), _SHOWN_TIMES + 1)):
+        if walls := list(islice(walls_of(low, high), _SHOWN_TIMES + 1)):
             yield _told(schedule, change, walls)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import count
@@ -94,7 +94,8 @@ class Repeating(Schedule):
         return self._grid(self._at_least(first + 1))
 
     def walls(self, low: int, high: int) -> Iterator[int]:
-        if self.period.seconds:
+        """Those of points that are of the wall clock alone: the period has no hours, minutes or seconds."""
+        if self.fixed_period() is not None or self.period.seconds:
             return
         first = self._at_least((low - self.wall) // self.period.mean_s - _SLACK)
         for k in count(first) if self.highest is None else range(first, self.highest + 1):
@@ -103,6 +104,11 @@ class Repeating(Schedule):
                 return
             if wall >= low:
                 yield wall
+
+    def occurrence_key(self) -> Hashable:
+        if self.fixed_period() is None or self.lowest != 0 or self.highest is not None:
+            return self
+        return self.period.mean_s, self.anchor % self.period.mean_s
 
     def _at_least(self, k: int) -> int:
         return k if self.lowest is None else max(k, self.lowest)

@@ -33,6 +33,12 @@ class Once(Schedule):
         shown = at(self.seconds[0]).astimezone(self.zone)
         return f"once at {shown:%Y-%m-%d %H:%M:%S}".removesuffix(":00") + f", {self.zone}"
 
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        moment = parse_start(self.text.split()[1], "instant")
+        if moment.tzinfo is None:
+            wall = epoch_second(moment.replace(tzinfo=UTC))
+            yield from (wall,) if low <= wall < high else ()
+
     def seconds_after(self, second: int) -> Iterator[int]:
         return (instant for instant in self.seconds if instant > second)
 

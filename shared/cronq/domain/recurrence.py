@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,8 +47,19 @@ class Schedule(ABC):
         """Occurrences after this second since the epoch, strictly ascending."""
 
     def walls(self, low: int, high: int) -> Iterator[int]:
-        """Where it goes by the wall clock: the matching wall seconds in [low, high), ascending."""
+        """The wall seconds in [low, high) that it names, ascending, whether or not its clocks show them.
+
+        None where it goes by real time, which no change of the clocks takes anything from. A wall second
+        is what the wall clock shows, counted as if it were UTC.
+        """
         return iter(())
+
+    def occurrence_key(self) -> Hashable:
+        """Equal for two schedules only if they have the same occurrences, however they are written.
+
+        Of two that count from a start, only the occurrences after both starts are the same.
+        """
+        return self
 
     def _between(self, after: int, until: int) -> Iterator[datetime]:
         for second in self.seconds_after(after):

@@ -87,8 +87,8 @@ class Change(NamedTuple):
 
 
 def changes(zone: tzinfo, after: int, until: int) -> Iterator[Change]:
-    """The changes of a zone's clock in (after, until], ascending."""
-    for earlier, later in pairwise(_spans_from(zone, "real", after)):
+    """The changes of a zone's clock in (after, until], ascending; none before 1970 or after 2199."""
+    for earlier, later in pairwise(_spans_from(zone, "real", max(after, 0))):
         if later.start > until:
             return
         if later.start > after and later.offset != earlier.offset:

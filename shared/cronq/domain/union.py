@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from heapq import merge
@@ -27,6 +27,13 @@ class Union(Schedule):
 
     def describe(self) -> str:
         return "; and ".join(part.describe() for part in self.parts)
+
+    def walls(self, low: int, high: int) -> Iterator[int]:
+        merged = merge(*(part.walls(low, high) for part in self.parts))
+        return (wall for wall, _ in groupby(merged))
+
+    def occurrence_key(self) -> Hashable:
+        return frozenset(part.occurrence_key() for part in self.parts)
 
     def seconds_after(self, second: int) -> Iterator[int]:
         merged = merge(*(part.seconds_after(second) for part in self.parts))

@@ -50,6 +50,17 @@ def now(tx: sa.Connection) -> datetime:
     return instant.replace(tzinfo=UTC)
 
 
+def entry_order(tx: sa.Connection, table: sa.Table) -> sa.ColumnElement[object]:
+    """What entries of an index that are otherwise equal are sorted by: for runs, their time of making.
+
+    InnoDB ends each entry with the primary key, SQLite with the number that a row got at its insert.
+    """
+    if tx.dialect.name == "sqlite":
+        return sa.literal_column(f"{table.name}.rowid")
+    [key] = table.primary_key
+    return key
+
+
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")

@@ -119,6 +119,16 @@ def test_a_job_shows_its_calendar_and_what_that_makes_of_its_next_occurrences(cl
     assert (newest["origin"], newest["document"]["calendar_revision"]) == ("calendar", 2)
 
 
+def test_each_occurrence_to_come_tells_that_it_will_be_skipped(client: Client) -> None:
+    put(client, {"weekend": ["mon"]})
+    put_jobs(client, job(schedule="0 9 * * MON", calendar="de"))
+
+    coming = client.get("/api/jobs/1/occurrences?limit=2").json["data"]["occurrences"]
+
+    assert [each["remark"] for each in coming] == ["skipped: calendar de: Monday"] * 2
+    assert "skipped: calendar de: Monday" in client.get("/job/1").text
+
+
 @pytest.mark.parametrize(
     ("at", "closed", "is_open_day", "following"),
     [

@@ -70,9 +70,23 @@ def test_before_the_first_instant_there_is_nothing_either() -> None:
 
 
 def test_a_table_is_one_instant_a_line_and_its_words_are_talk() -> None:
-    result = run("0 3 * * 1-5", "--tz", "Europe/Berlin", *AFTER, "-n", "2")
-    assert result.stdout == "2026-11-23T02:00:00Z\n2026-11-24T02:00:00Z\n"
+    result = run("0 3 * * 1-5", *AFTER, "-n", "2")
+    assert result.stdout == "2026-11-23T03:00:00Z\n2026-11-24T03:00:00Z\n"
+    assert result.stderr == "0 3 * * 1-5: at 03:00 on weekdays, UTC\n"
+
+
+def test_with_a_zone_its_own_time_stands_beside() -> None:
+    result = run("0 3 * * 1-5", "--tz", "Europe/Berlin", *AFTER, "-n", "1")
+    assert result.stdout == "2026-11-23T02:00:00Z  2026-11-23T03:00:00+01:00\n"
     assert result.stderr == "0 3 * * 1-5: at 03:00 on weekdays, Europe/Berlin\n"
+
+
+def test_what_clocks_do_to_an_occurrence_is_remarked_on() -> None:
+    there = ("30 2 * * *", "--tz", "Europe/Berlin", "--after", "2027-03-27T12:00:00Z", "-n", "2")
+    assert run(*there).stdout.splitlines() == [
+        "2027-03-28T01:00:00Z  2027-03-28T03:00:00+02:00  02:30 does not exist on this day",
+        "2027-03-29T00:30:00Z  2027-03-29T02:30:00+02:00",
+    ]
 
 
 def test_an_h_without_a_seed_is_told_of_on_stderr() -> None:

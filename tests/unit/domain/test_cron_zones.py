@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cronq.domain import zone
-from cronq.domain.schedule import parse
+from cronq.domain.schedule import ScheduleError, parse
 from tests.unit.domain.test_cron_debian import ANY, FIXED, MINUTE, _Wall, debian_loop
 
 HOUR = timedelta(hours=1)
@@ -202,3 +202,27 @@ def test_cronsim_agrees_about_fixed_times_at_a_change_of_any_zone(
         expected = next(second_opinion).astimezone(UTC)
         assert schedule.next_after(instant) == expected
         instant = expected
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    where=changes(),
+    minute=st.integers(0, 59),
+    hour=st.integers(0, 23),
+    lead=st.integers(2, 60),
+    dst=st.sampled_from(RULES),
+)
+def test_a_daily_interval_agrees_with_the_daily_cron_at_a_change_of_any_zone(
+    where: tuple[str, datetime], minute: int, hour: int, lead: int, dst: str
+) -> None:
+    """Two evaluations that share no more than the table of a zone's offsets."""
+    name, change = where
+    start = f"{change - lead * DAY:%Y-%m-%d}T{hour:02}:{minute:02}:00"
+    span = (change - (lead - 1) * DAY, change + 40 * DAY)
+    try:
+        interval = parse(f"R/{start}/P1D", timezone=name, dst=dst)
+    except ScheduleError:
+        assume(False)  # its start does not exist
+        raise
+    daily = parse(f"{minute} {hour} * * *", timezone=name, dst=dst)
+    assert list(interval.between(*span)) == list(daily.between(*span))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from cronq.domain.duration import format_duration
 from cronq.domain.job import JobSpec
+from cronq.domain.preview import Planned
 from cronq.domain.run import LIVE, WAITING, State
 from cronq.store.categories import Put
 from cronq.store.history import Edges
@@ -195,6 +197,31 @@ def _more_of_run(row: Row) -> Json:
         "needs_decision": bool(row["needs_decision"]),
         "decided_by": row["decided_by"],
         "epoch": row["epoch"],
+    }
+
+
+def planned(occurrence: Planned) -> Json:
+    """An occurrence that is to be, in UTC and as its schedule's wall clock shows it."""
+    return {
+        "at": instant(occurrence.at),
+        "local": occurrence.local.isoformat(),
+        "remark": occurrence.remark,
+    }
+
+
+def occurrence(planned_: Planned, row: Row | None, *, is_current: bool) -> Json:
+    """One of the past with its run, or one to come: then state and the rest are null.
+
+    Without `is_current` its remark is not known: it was due by an older schedule.
+    """
+    shown = planned(planned_) if is_current else planned(replace(planned_, remark=None))
+    found = row or {}
+    return shown | {
+        "run": found.get("run_id"),
+        "state": found.get("state"),
+        "reason": found.get("reason"),
+        "last_scheduled_for": instant(found.get("last_scheduled_for")),
+        "missed_count": found.get("missed_count"),
     }
 
 

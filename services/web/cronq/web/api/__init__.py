@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, calendars, categories, dead_letters, failover, fleet, jobs, runs, windows
+from cronq.web.api import (
+    audit,
+    calendars,
+    categories,
+    dead_letters,
+    failover,
+    fleet,
+    forecast,
+    jobs,
+    occurrences,
+    preview,
+    runs,
+    windows,
+)
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -14,4 +27,7 @@ BLUEPRINTS = (
     audit.blueprint,
     failover.blueprint,
     windows.blueprint,
+    preview.blueprint,
+    occurrences.blueprint,
+    forecast.blueprint,
 )

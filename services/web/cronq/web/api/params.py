@@ -39,6 +39,11 @@ class Params:
             self._refuse(name, value, f"text of at most {most} characters")
         return value
 
+    def texts(self, name: str) -> list[str]:
+        """Every value of a parameter that may be given several times."""
+        self._known.append(name)
+        return self._given.getlist(name)
+
     def whole(self, name: str, least: int, most: int) -> int | None:
         value = self._read(name)
         if value is None:
@@ -89,9 +94,9 @@ class Params:
         self._refuse(name, value, "the next_cursor of the page before")
         return None
 
-    def problem(self, message: str) -> None:
-        """Note something that is wrong between parameters."""
-        self._problems.append(Problem("invalid_parameter", "", message))
+    def problem(self, message: str, hint: str = "") -> None:
+        """Note something that is wrong beyond a parameter's form; the message begins with its name."""
+        self._problems.append(Problem("invalid_parameter", "", message, hint))
 
     def done(self) -> None:
         """Raises InvalidInput with all problems; every parameter that nobody read is one."""

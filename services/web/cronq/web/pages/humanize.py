@@ -60,6 +60,18 @@ def absolute(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M:%S} {instant.tzname()}"
 
 
+def day(instant: datetime) -> str:
+    """`Sun 2026-03-29`, as a calendar in its zone has it."""
+    return f"{instant:%a %Y-%m-%d}"
+
+
+def clock(instant: datetime) -> str:
+    """`03:00 +02:00`, as a clock in its zone shows it; seconds where there are any, no offset for UTC."""
+    offset = instant.isoformat()[-6:]
+    shown = f"{instant:%H:%M:%S}".removesuffix(":00")
+    return shown if offset == "+00:00" else f"{shown} {offset}"
+
+
 def precise(instant: datetime) -> str:
     """The same with milliseconds."""
     return f"{instant:%Y-%m-%d %H:%M:%S}.{instant.microsecond // 1000:03d} {instant.tzname()}"
@@ -123,6 +135,8 @@ FILTERS: dict[str, Callable[..., object]] = {
     "when": when,
     "at": at,
     "absolute": absolute,
+    "day": day,
+    "clock": clock,
     "size": size,
     "counted": counted,
     "capitalize_first": capitalize_first,

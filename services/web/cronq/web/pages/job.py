@@ -51,7 +51,7 @@ def _facts(tx: store.Tx, job: JobRecord) -> dict[str, object]:
         "category": category_of(job, jobs.category_names(tx)),
         "schedule": schedule_text(job),
         "standing": standing(job, now),
-        "coming": job_facts.coming(job, now),
+        "coming": job_facts.next_of(job, now),
         "revisions": job_facts.history(jobs.revisions(tx, job.id)),
     }
 

@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from cronq.domain import zone
 from cronq.domain.calendar_remarks import calendar_remarks
+from cronq.domain.preview import Planned
 from cronq.domain.schedule import ScheduleError
 from cronq.store.rows import JobRecord
+from cronq.web import coming
 
-NEXT_SHOWN = 5
+NEXT_SHOWN = 10
 REVISIONS_SHOWN = 10
-# Far enough for 29 February on a Monday; beyond that nothing is promised.
-HORIZON = timedelta(days=366 * 40)
 
 
 @dataclass(frozen=True)
 class Coming:
-    """The next instants, and what the author of the schedule should know; `zone` is None for UTC."""
+    """The next occurrences, and what the author of the schedule should know."""
 
-    instants: Sequence[datetime]
-    zone: tzinfo | None
+    occurrences: Sequence[Planned]
     remarks: Sequence[str]
     problem: str = ""
 
 
-def coming(job: JobRecord, now: datetime) -> Coming:
+def _moves(job: JobRecord, now: datetime) -> Sequence[str]:
+    """What of its schedule its calendar moves; what that skips is told at each instant."""
+    calendar = job.spec.calendar
+    return calendar_remarks(job.spec, now) if calendar and calendar.shifts else ()
+
+
+def next_of(job: JobRecord, now: datetime) -> Coming:
     """What `next_run` and the schedule promise; a paused or removed job promises nothing."""
     try:
-        remarks = [*job.spec.warnings(now), *calendar_remarks(job.spec, now)]
-        place = zone.load(job.spec.timezone) if job.spec.timezone else None
-        instants = list(islice(_instants(job, now), NEXT_SHOWN))
+        remarks = [*job.spec.warnings(now), *_moves(job, now)]
+        instants = islice(coming.instants(job, now), NEXT_SHOWN)
+        found = list(coming.outlook(job).seen(instants, now))
     except ScheduleError as error:
-        return Coming([], None, [], f"The stored schedule is not valid: {error}")
-    return Coming(instants, place, remarks)
-
-
-def _instants(job: JobRecord, now: datetime) -> Iterator[datetime]:
-    if job.next_run is None or job.removed_at is not None or not job.spec.enabled:
-        return
-    yield job.next_run
-    schedule = job.due_job().parsed()
-    if schedule is not None:
-        yield from schedule.between(max(job.next_run, now), now + HORIZON)
+        return Coming([], [], f"The stored schedule is not valid: {error}")
+    return Coming(found, remarks)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cronq import store
+from cronq.domain.routing import key_of_queue
 from cronq.store import facts, leases, runs
 from cronq.web.context import web
 from cronq.web.pages.frame import render
@@ -21,9 +22,6 @@ STOPPED = Sign("stopped", "■", "idle")
 MEASURED_LATELY = timedelta(minutes=1)
 # Instants of its runs are by its clock: beyond this they mislead.
 MOST_SKEW_S = 5.0
-
-_JOBS_QUEUE = "cronq_jobs"
-_DEFAULT_KEY = "default"
 
 
 @dataclass(frozen=True)
@@ -87,11 +85,11 @@ def _queues(tx: store.Tx, now: datetime, heard_since: datetime) -> list[QueueRow
     # Both keys of the default queue may wait; they are one row.
     waiting: dict[str, tuple[int, datetime]] = {}
     for found in runs.late(tx, now):
-        key, count, oldest = _key(found[0]), found[1], found[2]
+        key, count, oldest = key_of_queue(found[0]), found[1], found[2]
         before, since = waiting.get(key, (0, oldest))
         waiting[key] = (before + count, min(since, oldest))
-    measured = {_key(row["name"]): row for row in facts.all_queues(tx)}
-    served = {_key(name) for name in leases.served_queues(tx, heard_since)}
+    measured = {key_of_queue(row["name"]): row for row in facts.all_queues(tx)}
+    served = {key_of_queue(name) for name in leases.served_queues(tx, heard_since)}
     return [
         _queue_row(key, measured.get(key), waiting.get(key), is_served=key in served)
         for key in _sorted(measured, waiting)
@@ -113,8 +111,3 @@ def _queue_row(
     if row is None:
         return QueueRow(key, None, None, None, count, oldest, is_served)
     return QueueRow(key, row["ready"], row["consumers"], row["measured_at"], count, oldest, is_served)
-
-
-def _key(queue: str) -> str:
-    """The routing key that leads to a queue; a routing key stays itself."""
-    return _DEFAULT_KEY if queue == _JOBS_QUEUE else queue.removeprefix(f"{_JOBS_QUEUE}.")
