@@ -73,6 +73,11 @@ def instants(zone: tzinfo, rule: str, wall: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def transition(zone: tzinfo, low: int, high: int) -> int | None:
+    """The first second in (low, high], some days, with the offset of `high`; None: it is that of `low`."""
+    return None if offset_at(zone, low) == offset_at(zone, high) else _transition(zone, low, high)
+
+
 def offset_at(zone: tzinfo, second: int) -> int:
     """Seconds east of UTC at a second since the epoch."""
     offset = datetime.fromtimestamp(second, zone).utcoffset()

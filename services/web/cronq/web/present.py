@@ -63,6 +63,7 @@ def put(done: Put) -> Json:
         "added": list(done.plan.added),
         "updated": list(done.plan.updated),
         "removed": list(done.plan.removed),
+        "limits": {name: {"from": old, "to": new} for name, (old, new) in done.plan.limits.items()},
         "warnings": list(done.warnings),
     }
 

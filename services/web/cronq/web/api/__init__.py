@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, limits, runs, why
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -12,4 +12,6 @@ BLUEPRINTS = (
     dead_letters.blueprint,
     audit.blueprint,
     failover.blueprint,
+    limits.blueprint,
+    why.blueprint,
 )
