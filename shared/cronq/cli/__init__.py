@@ -15,10 +15,12 @@ from cronq.cli.dead import dead_group
 from cronq.cli.decisions import accept_failover_command, decide_command, retry_command
 from cronq.cli.demo import seed_command
 from cronq.cli.doctor import doctor_command
+from cronq.cli.limits import limits_group
 from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
+from cronq.cli.why import why_command
 from cronq.domain.errors import ConfigError, CronqError, Unavailable
 from cronq.runtime import log
 
@@ -40,11 +42,13 @@ cronq.add_command(db_group)
 cronq.add_command(dead_group)
 cronq.add_command(decide_command)
 cronq.add_command(doctor_command)
+cronq.add_command(limits_group)
 cronq.add_command(next_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)
 cronq.add_command(seed_command)
 cronq.add_command(up_command)
+cronq.add_command(why_command)
 add_services(cronq)
 
 

@@ -73,6 +73,9 @@ class Client:
     def post(self, path: str, json: object = None) -> Json:
         return self._ask("POST", path, json=json)
 
+    def put(self, path: str, json: object = None) -> Json:
+        return self._ask("PUT", path, json=json)
+
     def delete(self, path: str) -> Json:
         return self._ask("DELETE", path)
 

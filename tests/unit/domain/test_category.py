@@ -155,7 +155,7 @@ def test_other_category_names_keep_their_freedom(name: str) -> None:
     assert parse(document(category=name), url_name=name).name == name
 
 
-@pytest.mark.parametrize("key", ["env", "limits", "notify"])
+@pytest.mark.parametrize("key", ["env", "notify"])
 def test_keys_of_later_releases_are_refused_as_such(key: str) -> None:
     (problem,) = problems_of(document(**{key: {}}))
     assert (problem.code, problem.pointer) == ("unsupported_field", f"/{key}")

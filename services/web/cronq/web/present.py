@@ -12,10 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from cronq.domain.duration import format_duration
+from cronq.domain.limit import format_rate
 from cronq.domain.run import LIVE, WAITING, State
+from cronq.domain.waiting import Wait
 from cronq.store.categories import Put
 from cronq.store.history import Edges
 from cronq.store.rows import JobRecord
+from cronq.web.lines import Line
 
 Row = Mapping[str, Any]  # a row of the database
 Json = dict[str, object]
@@ -55,7 +58,8 @@ def category(row: Row) -> Json:
 
 
 def put(done: Put) -> Json:
-    """What a PUT did, or would do."""
+    """What a PUT did, or would do; `limits` is there when one changes."""
+    limits = {name: {"from": old, "to": new} for name, (old, new) in done.plan.limits.items()}
     return {
         "status": "success",
         "changed": done.changed,
@@ -63,8 +67,8 @@ def put(done: Put) -> Json:
         "added": list(done.plan.added),
         "updated": list(done.plan.updated),
         "removed": list(done.plan.removed),
-        "limits": {name: {"from": old, "to": new} for name, (old, new) in done.plan.limits.items()},
         "warnings": list(done.warnings),
+        **({"limits": limits} if limits else {}),
     }
 
 
@@ -119,6 +123,9 @@ def _our_job(record: JobRecord) -> Json:
         "max_attempts": spec.max_attempts,
         "retry_delay": format_duration(spec.retry_delay),
         "retry_backoff": spec.retry_backoff,
+        "overlap": spec.overlap,
+        "priority": spec.priority,
+        "locks": list(spec.locks),
     }
 
 
@@ -189,6 +196,21 @@ def _more_of_run(row: Row) -> Json:
     }
 
 
+def waiting(wait: Wait | None) -> Json | None:
+    """What a run waits for; None: it does not wait."""
+    if wait is None:
+        return None
+    return {
+        "for": wait.what,
+        "gate": wait.gate,
+        "position": wait.position,
+        "of": wait.of,
+        "held_by": list(wait.held_by),
+        "since": instant(wait.since),
+        "until": instant(wait.until),
+    }
+
+
 def event(row: Row) -> Json:
     return {
         "id": row["id"],
@@ -236,12 +258,20 @@ def runner(row: Row, *, is_silent: bool) -> Json:
     }
 
 
-def queue(row: Row) -> Json:
+def queue(line: Line) -> Json:
+    """A routing key; what only the broker knows is None where it has no queue for it."""
     return {
-        "name": row["name"],
-        "ready": row["ready"],
-        "consumers": row["consumers"],
-        "measured_at": instant(row["measured_at"]),
+        "name": line.queue,
+        "ready": line.ready,
+        "consumers": line.consumers,
+        "measured_at": instant(line.measured_at),
+        "routing_key": line.key,
+        "waiting": line.waiting,
+        "parked": line.parked,
+        "oldest_at": instant(line.oldest),
+        "capacity": line.limit.capacity,
+        "rate": format_rate(line.limit),
+        "served": line.is_served,
     }
 
 
