@@ -142,8 +142,8 @@ def test_a_run_that_waits_at_a_lock_says_so_everywhere(visitor: Visitor) -> None
     waiting = visitor.samples.queued(job_id)
 
     page = visitor.read(f"/run/{waiting}")
-    assert "Waits for lock db-main (1 at once), place 1 of 1, since" in text_of(page)
-    assert f"In the way: run …{holder[-8:]}." in text_of(page)
+    assert "Waits for lock db-main (1 at once) , place 1 of 1, since" in text_of(page)
+    assert f"In the way: run …{holder[-8:]} ." in text_of(page)
     assert f"/run/{holder}" in links(page)
     job = text_of(visitor.read(f"/job/{job_id}"))
     assert "waits for lock db-main (1 at once)" in job

@@ -22,7 +22,7 @@ _COLUMNS: Columns = {
     "set_at": "SET AT",
 }
 
-_kind = click.argument("kind", type=click.Choice(list(LimitKind)))
+_kind = click.argument("kind", metavar="KIND", type=click.Choice([kind.value for kind in LimitKind]))
 _name = click.argument("name")
 
 
