@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,11 @@ from cronq.store import (
     outcomes,
     requests,
     runs,
+    uses,
+    waits,
+    why,
 )
+from cronq.store.rows import JobRecord
 from tests.factories import (
     LEASE,
     NOON,
@@ -40,6 +45,7 @@ from tests.factories import (
 from tests.servers import MariaDB
 
 RUN = f"{7:032x}"
+PLACE = SimpleNamespace(priority=2, run_id=f"{9_001:032x}")
 LIMIT = 50
 
 # One of 40 jobs is due; one of 40 runs waits, one of 40 lives; the others have ended.
@@ -75,6 +81,11 @@ FILL = (
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20 = 0, '2026-11-21 11:00:00', NULL) FROM seq_1_to_4000""",
+    """INSERT INTO parked (run_id, gate, priority, at)
+        SELECT run_id, CONCAT('lock:', MOD(job_id, 7)), priority, NOW(6) FROM runs
+        WHERE state = 'scheduled'""",
+    """INSERT INTO holds (gate, run_id)
+        SELECT CONCAT('lock:', MOD(job_id, 7)), run_id FROM runs WHERE state IN ('claimed', 'running')""",
 )
 
 
@@ -112,7 +123,10 @@ def filled(mariadb: MariaDB, statements: Sequence[str]) -> Iterator[store.Store]
 def db(mariadb: MariaDB) -> Iterator[store.Store]:
     """Little is wanted among much."""
     with filled(mariadb, FILL) as made:
-        tables = ("jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions", "dead_letters")
+        tables = (
+            *("jobs", "runs", "events", "alerts", "idempotency_keys", "job_revisions", "dead_letters"),
+            *("parked", "holds"),
+        )
         select(made, f"ANALYZE TABLE {', '.join(tables)} PERSISTENT FOR ALL")
         yield made
 
@@ -161,6 +175,13 @@ def plans(
     return [row for row in plan(db, *found[0]) if row["table"] in (table, "t")]
 
 
+def job(tx: store.Tx) -> JobRecord:
+    """One with a long history, that is not due."""
+    found = jobs.by_id(tx, 7)
+    assert found is not None
+    return found
+
+
 Polling = dict[str, tuple[Callable[[store.Tx], object], str, str]]
 # Locking reads with a limit: every row that is looked at is locked, so each must be one that is wanted.
 CLAIMING: Polling = {
@@ -199,6 +220,18 @@ READING: Polling = {
         "ix_dead_letters_queue",
     ),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
+    "line of a key": (lambda tx: waits._of_key(tx, State.SCHEDULED, "slow"), "runs", "ix_runs_waiting"),
+    "place at a gate": (
+        lambda tx: waits.count_parked(tx, "lock:1", before=PLACE),
+        "parked",
+        "ix_parked_gate",
+    ),
+    "holders of a gate": (lambda tx: waits._in_the_way(tx, "lock:1", RUN), "holds", "PRIMARY"),
+    "users of a limit": (lambda tx: uses._held(tx, ["lock:1"]), "holds", "PRIMARY"),
+    "parked by key": (uses.parked_by_key, "runs", "ix_runs_waiting"),
+    "locks in use": (uses.locks_in_use, "holds", "PRIMARY"),
+    "an occurrence": (lambda tx: why.explain(tx, job(tx), NOON, NOON), "runs", "ux_runs_occurrence"),
+    "last occurrence": (lambda tx: why._last_due(tx, job(tx), NOON), "runs", "ux_runs_occurrence"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }
 WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {

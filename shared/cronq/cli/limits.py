@@ -46,7 +46,10 @@ def ls_command(output: str) -> None:
 @click.option("--rate", metavar="N/DURATION", help="So many starts in a time: 100/1m.")
 @output_option
 def set_command(kind: str, name: str, *, capacity: int | None, rate: str | None, output: str) -> None:
-    """Limit KIND NAME. This is the whole limit: an option left out is no limit."""
+    """Limit KIND NAME: category, queue, lock, host or catch-up, whose only name is all.
+
+    This is the whole limit: an option left out is no limit. Only a queue and catch-up have a rate.
+    """
     given = {"capacity": capacity, "rate": rate}
     body = {field: value for field, value in given.items() if value is not None}
     if not body:
@@ -63,7 +66,7 @@ def set_command(kind: str, name: str, *, capacity: int | None, rate: str | None,
 @_kind
 @_name
 def drop_command(kind: str, name: str) -> None:
-    """Take a limit away; a lock lets one run in then."""
+    """Take the limit of KIND NAME away; a lock lets one run in then."""
     with connect() as client:
         client.delete(f"{PATH}/{kind}/{part(name)}")
     click.echo(f"{kind} {name} has no limit any more")
