@@ -87,12 +87,12 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
     warnings = tuple(wanted.warnings(now))
     if conditions.dry_run:
         return Put(change, revision, warnings)
+    if change.changes_jobs:
+        _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
     if standing.after(wanted) != standing:
         _limit(tx, category_id, standing.after(wanted), author, now)
     if change.is_empty:
         return Put(change, revision, warnings)
-    if change.changes_jobs:
-        _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
     tx.execute(sa.update(categories).where(categories.c.id == category_id).values(revision=revision + 1))
     return Put(change, revision + 1, warnings)
 

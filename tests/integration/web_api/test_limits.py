@@ -117,7 +117,9 @@ def test_a_lock_in_use_is_listed_though_nobody_limits_it(client: Client, ledger:
     assert (limit["in_use"], limit["waiting"], limit["holders"]) == (1, 1, [first])
     assert (limit["set_by"], limit["origin"]) == (None, None)
     assert client.get(LOCK).json["data"]["limit"] == limit
-    waiting = client.get(f"/api/runs/{second}").json["data"]["run"]["waiting"]
+    run = client.get(f"/api/runs/{second}").json["data"]["run"]
+    assert run["release_at"] is None
+    waiting = run["waiting"]
     since = waiting.pop("since")
     assert since.endswith("Z")
     assert waiting == {

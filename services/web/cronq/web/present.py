@@ -17,6 +17,7 @@ from cronq.domain.run import LIVE, WAITING, State
 from cronq.domain.waiting import Wait
 from cronq.store.categories import Put
 from cronq.store.history import Edges
+from cronq.store.line import NEVER
 from cronq.store.rows import JobRecord
 from cronq.web.lines import Line
 
@@ -188,7 +189,7 @@ def _more_of_run(row: Row) -> Json:
         "output_bytes": row["output_bytes"],
         "last_scheduled_for": instant(row["last_scheduled_for"]),
         "missed_count": row["missed_count"],
-        "release_at": instant(row["release_at"]),
+        "release_at": None if row["release_at"] == NEVER else instant(row["release_at"]),
         "retries": row["retries"],
         "needs_decision": bool(row["needs_decision"]),
         "decided_by": row["decided_by"],

@@ -98,14 +98,14 @@ def _gate(tx: store.Tx, kind: LimitKind, name: str) -> str:
         return gate_name(kind, name)
     row = categories.by_name(tx, name)
     if row is None:
-        hint = did_you_mean(name, sorted(jobs.category_names(tx).values()))
+        hint = did_you_mean(name, sorted(filter(None, jobs.category_names(tx).values())))
         raise NotFound(f"no category has the name {shown(name)}{f'; {hint}' if hint else ''}")
     return gate.of_category(row["id"])
 
 
 def _named(tx: store.Tx, of_gates: set[str]) -> dict[_Named, str]:
     """Gates by what they are called; one of a category that somebody deleted with SQL is passed over."""
-    names = {str(category_id): name for category_id, name in jobs.category_names(tx).items()}
+    names = {str(category_id): name or "" for category_id, name in jobs.category_names(tx).items()}
     found: dict[_Named, str] = {}
     for each in of_gates:
         kind, name = kind_of(each) or (None, "")
