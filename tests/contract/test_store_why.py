@@ -99,7 +99,10 @@ def test_the_run_in_the_way_of_a_skipped_one_is_named(db: store.Store) -> None:
     found = told(db, NOON - HOUR)
 
     assert (found.answer.verdict, found.in_the_way) == (Verdict.SKIPPED, blocking)
-    assert f"run {blocking} (that of 2026-11-21T10:00:00Z) is succeeded on db1" in found.answer.text
+    assert found.answer.text == (
+        f"It was skipped by its overlap rule: run {blocking} has not ended;"
+        " it is that of 2026-11-21T10:00:00Z, succeeded on db1."
+    )
 
 
 def test_a_superseded_one_names_what_came_instead(db: store.Store) -> None:
@@ -107,7 +110,10 @@ def test_a_superseded_one_names_what_came_instead(db: store.Store) -> None:
     insert_run(db, job_id, State.MISSED, at=NOON - 2 * HOUR, reason="superseded")
     instead = insert_run(db, job_id, State.RUNNING, at=NOON - HOUR, started_at=NOON - HOUR)
 
-    assert told(db, NOON - 2 * HOUR).in_the_way == instead
+    found = told(db, NOON - 2 * HOUR)
+
+    assert found.in_the_way == instead
+    assert f"; run {instead}, that of 2026-11-21T11:00:00Z, runs, started" in found.answer.text
 
 
 def test_one_that_waits_says_for_what(db: store.Store) -> None:

@@ -30,6 +30,20 @@ _RULES = {
 }
 
 
+_DID = {
+    State.RUNNING: "runs",
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "timed out",
+    State.LAUNCH_FAILED: "could not be launched",
+    State.LOST: "got lost",
+    State.CANCELLED: "was cancelled",
+    State.SKIPPED: "was skipped",
+    State.MISSED: "was missed",
+    State.EXPIRED: "expired",
+}
+
+
 class Verdict(StrEnum):
     """In one word."""
 
@@ -111,7 +125,7 @@ def _missed(run: Run, other: Run | None) -> str:
         "deadline": "when it was taken up, its start_deadline had passed",
         "failover": "the database was restored to a state before it, so it may have run already",
     }.get(reason, reason or "no reason is kept")
-    later = f"; {_short(other)}" if other is not None else ""
+    later = f"; run {other['run_id']}, {_short(other)}" if other is not None else ""
     many = ""
     if run["missed_count"]:
         last = _instant(run["last_scheduled_for"] or run["scheduled_for"])
@@ -125,7 +139,8 @@ def _skipped(run: Run, other: Run | None) -> str:
     rule = " by its overlap rule" if reason.startswith("overlap: ") else ""
     if reason == "paused":
         said = "it was paused or disabled then"
-    return f"It was skipped{rule}: {said}{f'; {_short(other)}' if other is not None else ''}."
+    named = f"; it is {_short(other)}" if other is not None else ""
+    return f"It was skipped{rule}: {said}{named}."
 
 
 def _expired(run: Run, _: Run | None) -> str:
@@ -175,8 +190,8 @@ def _short(run: Run) -> str:
     """Another run in a few words."""
     began = f", started {_instant(run['started_at'])}" if run["started_at"] else ""
     ended = f", ended {_instant(run['finished_at'])}" if run["finished_at"] else ""
-    due = f"that of {_instant(run['scheduled_for'])}"
-    return f"run {run['run_id']} ({due}) is {run['state']}{_on(run)}{began}{ended}"
+    did = _DID.get(run["state"], f"is {run['state']}")
+    return f"that of {_instant(run['scheduled_for'])}, {did}{_on(run)}{began}{ended}"
 
 
 def _reason(run: Run) -> str:

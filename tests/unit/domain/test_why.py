@@ -130,7 +130,7 @@ def test_the_run_in_the_way_is_named() -> None:
     assert why.named_run(skipped) == OTHER
     assert answer.text == (
         f"It was skipped by its overlap rule: run {OTHER} has not ended;"
-        f" run {OTHER} (that of 2026-11-21T11:00:00Z) is succeeded on db1."
+        " it is that of 2026-11-21T11:00:00Z, succeeded on db1."
     )
 
 
