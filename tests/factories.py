@@ -105,9 +105,11 @@ def put(
     now: datetime = NOON,
     author: categories.Author | None = None,
     source: dict[str, str] | None = None,
+    limits: Mapping[str, object] | None = None,
     **conditions: Any,
 ) -> categories.Put:
-    wanted = parse_value({"jobs": list(definitions), "source": source or {}}, url_name=category)
+    document = {"jobs": list(definitions), "source": source or {}, "limits": limits or {}}
+    wanted = parse_value(document, url_name=category)
     made = categories.Conditions(**conditions)
     return db.transact(
         lambda tx: categories.replace(tx, wanted, author or categories.Author("put", "ci"), made, now)

@@ -223,3 +223,16 @@ def test_the_script_says_times_as_the_server_does(visit: Visits, samples: Sample
         [now.timestamp() * 1000, [i.timestamp() * 1000 for i in instants]],
     )
     assert said == [relative(instant, now) for instant in instants]
+
+
+def test_a_waiting_run_leads_to_the_run_in_its_way(visit: Visits, samples: Samples) -> None:
+    job_id = samples.job(locks=("db-main",))
+    holder, waiting = samples.running(job_id), samples.queued(job_id)
+    page = visit(f"/job/{job_id}")
+    expect(page.get_by_role("cell", name="waits for lock db-main (1 at once)")).to_be_visible()
+
+    page.get_by_role("link", name=f"…{waiting[-8:]}", exact=True).first.click()
+    expect(page.get_by_text("Waits for lock db-main (1 at once), place 1 of 1")).to_be_visible()
+    page.get_by_role("link", name=f"run …{holder[-8:]}").click()
+
+    expect(page).to_have_url(re.compile(f"/run/{holder}$"))

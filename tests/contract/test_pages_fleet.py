@@ -40,8 +40,8 @@ def test_a_queue_that_nobody_takes_from_says_what_to_start(visitor: Visitor) -> 
     with visitor.samples.db.begin() as tx:
         facts.put_queues(tx, [("cronq_jobs", 0, 2), ("cronq_jobs.slow", 3, 0)], store.now(tx))
     html = text_of(visitor.read("/runners"))
-    assert "default 0 – 0 2" in html
-    assert "slow 0 – 3 0" in html
+    assert "default 0 0 – – 0 2" in html
+    assert "slow 0 0 – – 3 0" in html
     assert html.count("Nobody takes these:") == 2
     assert "cronq-runner --queue gpu" in html
 

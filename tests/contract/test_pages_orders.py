@@ -186,6 +186,6 @@ def test_a_run_that_waits_for_its_next_attempt_says_so(visitor: Visitor) -> None
     run_id = visitor.samples.ended(job_id, return_code=7)
     html = visitor.read(f"/run/{run_id}")
     assert "attempt 1 failed with code 7" in text_of(html)
-    assert "The next attempt begins" in text_of(html)
+    assert "Waits for its time: attempt 2 at " in text_of(html)
     assert f"/api/runs/{run_id}/output?attempt=1" in links(html)
     assert "up to 3 attempts" in text_of(visitor.read(f"/job/{job_id}"))

@@ -131,3 +131,24 @@ def test_a_run_without_a_queue_says_what_to_start(visitor: Visitor) -> None:
     with visitor.samples.db.begin() as tx:
         tx.exec_driver_sql(f"UPDATE runs SET reason = 'no_queue' WHERE run_id = '{run_id}'")
     assert "cronq-runner --queue gpu" in text_of(visitor.read(f"/run/{run_id}"))
+
+
+# -- what waits
+
+
+def test_a_run_that_waits_at_a_lock_says_so_everywhere(visitor: Visitor) -> None:
+    job_id = visitor.samples.job(locks=("db-main",), overlap="allow(2)", priority=-5)
+    holder = visitor.samples.running(job_id)
+    waiting = visitor.samples.queued(job_id)
+
+    page = visitor.read(f"/run/{waiting}")
+    assert "Waits for lock db-main (1 at once) , place 1 of 1, since" in text_of(page)
+    assert f"In the way: run …{holder[-8:]} ." in text_of(page)
+    assert f"/run/{holder}" in links(page)
+    job = text_of(visitor.read(f"/job/{job_id}"))
+    assert "waits for lock db-main (1 at once)" in job
+    assert "When runs overlap 2 at once, the others wait" in job
+    assert "Locks db-main" in job
+    assert "Priority -5: before those of 0, whatever their age" in job
+    assert "default 0 1" in text_of(visitor.read("/runners"))
+    assert "Waits for" not in text_of(visitor.read(f"/run/{holder}"))

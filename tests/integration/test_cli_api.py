@@ -18,13 +18,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from cronq.cli import main
+from cronq.domain.run import State
 from cronq.runtime import log
 from cronq.runtime.config import load
 from cronq.runtime.table import known_names
 from cronq.store import Store, dead_letters, migrate, now, open_store
 from cronq.store.dead_letters import CUT, Letter
 from cronq.web import create_app
-from tests.factories import Row, definition, job_named, put, select
+from tests.factories import NOON, Row, definition, insert_run, job_named, put, select
 from tests.servers import free_port
 
 TOKEN = "t0k3n-of-the-api-9Zq"
@@ -261,6 +262,96 @@ def test_what_is_no_run_can_not_be_cancelled(cli: Cli, run: str) -> None:
     code, out, err = cli("cancel", run)
 
     assert (code, out, len(err.splitlines())) == (1, "", 1)
+
+
+# -- limits and why
+
+
+def test_a_limit_is_set_listed_and_dropped(db: Store, cli: Cli, way: Row) -> None:
+    assert cli("limits", "set", "lock", "db-main", "--capacity", "5") == (
+        0,
+        "lock db-main: 5 at once; 0 in use, 0 waiting\n",
+        "",
+    )
+    code, out, _ = cli("limits", "set", "queue", "gpu", "--capacity", "3", "--rate", "100/1m", "-o", "json")
+    assert (code, json.loads(out)["rate"]) == (0, "100/1m")
+
+    code, out, _ = cli("limits", "ls")
+    assert (code, out.splitlines()[0].split()[:3]) == (0, ["KIND", "NAME", "AT"])
+    assert [line.split()[:4] for line in out.splitlines()[1:]] == [
+        ["lock", "db-main", "5", "-"],
+        ["queue", "gpu", "3", "100/1m"],
+    ]
+    found = json.loads(cli("limits", "ls", "-o", "json")[1])
+    assert [limit["set_by"] for limit in found] == [way["by"]] * 2
+
+    assert cli("limits", "drop", "queue", "gpu") == (0, "queue gpu has no limit any more\n", "")
+    assert cli("limits", "drop", "queue", "gpu")[0] == 1
+    assert [row["name"] for row in select(db, "SELECT name FROM gates WHERE capacity IS NOT NULL")] == [
+        "lock:db-main"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("set", "lock", "x", "--capacity", "0"), 1, "capacity: 0 is not allowed; 1 to 100000 is"),
+        (("set", "lock", "x", "--rate", "1/1m"), 1, "only a limit of kind queue or catch-up has a rate"),
+        (("set", "category", "nowhere", "--capacity", "1"), 1, 'no category has the name "nowhere"'),
+        (("set", "lock", "x"), 64, "give --capacity, --rate or both"),
+        (("set", "lox", "x", "--capacity", "1"), 64, "'lox' is not one of"),
+    ],
+)
+def test_a_limit_that_can_not_be_says_why(cli: Cli, args: tuple[str, ...], code: int, said: str) -> None:
+    ended, out, err = cli("limits", *args)
+
+    assert (ended, out) == (code, "")
+    assert said in err
+
+
+def test_why_answers_in_a_sentence(db: Store, cli: Cli) -> None:
+    put(db, definition("nightly / dump", schedule="0 3 * * *"), category="shop")
+    job_id = job_named(db, "nightly / dump").id
+
+    code, out, err = cli("why", "shop/nightly / dump", "2199-01-01T03:30:00Z")
+    assert (code, err) == (0, "")
+    assert out == (
+        "2199-01-01T03:30:00Z: It is no occurrence of the schedule: the last before is 2199-01-01T03:00:00Z,"
+        " the next after is 2199-01-02T03:00:00Z.\n"
+    )
+    found = json.loads(cli("why", str(job_id), "2199-01-01T03:00:00", "-o", "json")[1])
+    assert (found["job_id"], found["verdict"]) == (job_id, "not_due")
+    assert cli("why", str(job_id), "2020-01-01T03:00:00Z")[1].startswith(
+        "2020-01-01T03:00:00Z: The job did not exist then"
+    )
+
+
+def test_why_names_the_run_of_an_occurrence(db: Store, cli: Cli) -> None:
+    put(db, definition(schedule="0 3 * * *"))
+    run_id = insert_run(db, job_named(db).id, State.FAILED, at=NOON, return_code=3)
+
+    assert cli("why", "cat/job", "2026-11-21T12:00:00Z") == (
+        0,
+        f"2026-11-21T12:00:00Z: It ran and failed with exit code 3.\nrun {run_id}\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("cat/nobody",), "there is no job 'nobody'"),
+        (("4711",), "Job not found for id 4711"),
+        (("cat/job", "yesterday"), "is not a date and time"),
+    ],
+)
+def test_why_of_what_is_not_there_is_one_line(db: Store, cli: Cli, args: tuple[str, ...], said: str) -> None:
+    put(db, definition())
+
+    code, out, err = cli("why", *args)
+
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert said in err
 
 
 # -- direct mode alone

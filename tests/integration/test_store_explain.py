@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,11 @@ from cronq.store import (
     requests,
     runs,
     slots,
+    uses,
+    waits,
+    why,
 )
+from cronq.store.rows import JobRecord
 from tests.factories import (
     LEASE,
     NOON,
@@ -46,6 +51,7 @@ from tests.factories import (
 from tests.servers import MariaDB
 
 RUN = f"{7:032x}"
+PLACE = SimpleNamespace(priority=2, turn=7, run_id=f"{9_001:032x}")
 LIMIT = 50
 
 # One of 40 jobs is due; one of 40 runs waits, one of 40 lives; the others have ended.
@@ -177,6 +183,13 @@ def plans(
     return [row for row in plan(db, *found[0]) if row["table"] in (table, "t")]
 
 
+def job(tx: store.Tx) -> JobRecord:
+    """One with a long history, that is not due."""
+    found = jobs.by_id(tx, 7)
+    assert found is not None
+    return found
+
+
 Polling = dict[str, tuple[Callable[[store.Tx], object], str, str]]
 # Locking reads with a limit: every row that is looked at is locked, so each must be one that is wanted.
 CLAIMING: Polling = {
@@ -231,6 +244,18 @@ READING: Polling = {
         "ix_dead_letters_queue",
     ),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
+    "line of a key": (lambda tx: waits._of_key(tx, State.SCHEDULED, "slow"), "runs", "ix_runs_waiting"),
+    "place at a gate": (
+        lambda tx: waits.count_parked(tx, "lock:1", before=PLACE),
+        "parked",
+        "ix_parked_gate",
+    ),
+    "holders of a gate": (lambda tx: waits._in_the_way(tx, "lock:1", RUN), "holds", "PRIMARY"),
+    "users of a limit": (lambda tx: uses._held(tx, ["lock:1"]), "holds", "PRIMARY"),
+    "parked by key": (uses.parked_by_key, "runs", "ix_runs_waiting"),
+    "locks in use": (uses.locks_in_use, "holds", "PRIMARY"),
+    "an occurrence": (lambda tx: why.explain(tx, job(tx), NOON, NOON), "runs", "ux_runs_occurrence"),
+    "last occurrence": (lambda tx: why._last_due(tx, job(tx), NOON), "runs", "ux_runs_occurrence"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }
 WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {

@@ -19,10 +19,12 @@ from cronq.cli.doctor import doctor_command
 from cronq.cli.explain import explain_command
 from cronq.cli.forecast import forecast_command
 from cronq.cli.import_crontab import import_group
+from cronq.cli.limits import limits_group
 from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
+from cronq.cli.why import why_command
 from cronq.cli.windows import windows_group
 from cronq.domain.errors import ConfigError, CronqError, Unavailable
 from cronq.runtime import log
@@ -49,12 +51,14 @@ cronq.add_command(doctor_command)
 cronq.add_command(explain_command)
 cronq.add_command(import_group)
 cronq.add_command(forecast_command)
+cronq.add_command(limits_group)
 cronq.add_command(next_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)
 cronq.add_command(seed_command)
 cronq.add_command(up_command)
 cronq.add_command(windows_group)
+cronq.add_command(why_command)
 add_services(cronq)
 
 

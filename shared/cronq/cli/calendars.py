@@ -69,7 +69,7 @@ def put_command(name: str, file: Path, timezone: str | None) -> None:
     if kind is None:
         raise click.UsageError(f"{file.name}: a name that ends in {', '.join(_TYPES)} is needed")
     with connect() as client:
-        done = client.put(f"{PATH}/{part(name)}", file.read_bytes(), kind=kind, timezone=timezone)
+        done = client.put_body(f"{PATH}/{part(name)}", file.read_bytes(), kind=kind, timezone=timezone)
     for warning in done["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     if not done["changed"]:

@@ -73,7 +73,10 @@ class Client:
     def post(self, path: str, json: object = None) -> Json:
         return self._ask("POST", path, json=json)
 
-    def put(self, path: str, body: bytes, *, kind: str, **params: object) -> Json:
+    def put(self, path: str, json: object = None) -> Json:
+        return self._ask("PUT", path, json=json)
+
+    def put_body(self, path: str, body: bytes, *, kind: str, **params: object) -> Json:
         """Send a body of this Content-Type; parameters that are None are left out."""
         given = {k: v for k, v in params.items() if v is not None}
         return self._ask("PUT", path, content=body, headers={"Content-Type": kind}, params=given)

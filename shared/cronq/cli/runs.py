@@ -18,6 +18,7 @@ _COLUMNS: Columns = {
     "attempt": "ATTEMPT",
     "return_code": "CODE",
     "host": "HOST",
+    "waiting_for": "WAITS FOR",
 }
 
 

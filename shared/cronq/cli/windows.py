@@ -48,7 +48,7 @@ def put_command(name: str, **given: str | None) -> None:
     document = {_KEYS.get(key, key): value for key, value in given.items() if value is not None}
     with connect() as client:
         body = json.dumps(document).encode()
-        done = client.put(f"{PATH}/{part(name)}", body, kind="application/json")
+        done = client.put_body(f"{PATH}/{part(name)}", body, kind="application/json")
     window = done["window"]
     when = (
         f"on until {window['on_until']}"

@@ -10,6 +10,7 @@ from datetime import datetime
 from cronq.domain.errors import Conflict, InvalidInput, Problem
 from cronq.domain.job import Fields, JobSpec, changed_fields, hash_of, name_key, read_defaults, read_job
 from cronq.domain.job_fields import MAX_NAME, Refused, did_you_mean, later, read_name, read_text
+from cronq.domain.limit import read_capacity
 from cronq.domain.strict_json import loads, pointer, shown
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -20,28 +21,36 @@ MAX_WARNINGS = 100
 MAX_SOURCE_TEXT = 500
 GUARDED_REMOVALS = 5
 
-_KNOWN = ("category", "jobs", "defaults", "source", "$schema")
-_LATER = ("env", "limits", "notify")
+_KNOWN = ("category", "jobs", "defaults", "limits", "source", "$schema")
+_LATER = ("env", "notify")
+_LIMITS = ("concurrency",)
 _SOURCE = ("repo", "ref", "commit", "actor", "run_url")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryDocument:
-    """A valid document. `source` says where it came from and is no part of the content."""
+    """A valid document. `source` says where it came from and is no part of the content.
+
+    `limits` are those that it speaks of: `concurrency`, how many of the category's runs may be under way
+    at once (None: any number). Of one that it is silent about a person decides.
+    """
 
     name: str
     jobs: tuple[JobSpec, ...]
     source: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def content_hash(self) -> str:
-        """64 hex digits, the same for two documents exactly when they hold the same jobs in any order."""
-        return hash_of(sorted(job.content_hash for job in self.jobs))
+        """64 hex digits, the same exactly for documents that say the same, with their jobs in any order."""
+        of_jobs = sorted(job.content_hash for job in self.jobs)
+        return hash_of({"jobs": of_jobs, "limits": dict(self.limits)} if self.limits else of_jobs)
 
     def definition(self) -> dict[str, object]:
         """The document as JSON values that `parse_value` reads back, without its source."""
-        return {"category": self.name, "jobs": [job.definition() for job in self.jobs]}
+        content: dict[str, object] = {"category": self.name, "jobs": [job.definition() for job in self.jobs]}
+        return content | ({"limits": dict(self.limits)} if self.limits else {})
 
     def warnings(self, now: datetime) -> list[str]:
         """Sentences on what is allowed but probably not meant, each with its job's name; at most 101."""
@@ -51,18 +60,40 @@ class CategoryDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Concurrency:
+    """How many of a category's runs may be under way at once (None: any number), and who says so."""
+
+    capacity: int | None = None
+    by_document: bool = False
+
+    def after(self, wanted: CategoryDocument) -> Concurrency:
+        """What a document makes of it. One that is silent takes back only what a document set."""
+        if "concurrency" in wanted.limits:
+            return Concurrency(wanted.limits["concurrency"], by_document=True)
+        return Concurrency() if self.by_document else self
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """Job names by what a document does to them; `updated` has the changed fields of each."""
+    """Job names by what a document does to them; `updated` has the changed fields of each.
+
+    `limits` has those that change: what each was, and what it will be.
+    """
 
     added: tuple[str, ...]
     updated: Mapping[str, tuple[str, ...]]
     removed: tuple[str, ...]
     unchanged: tuple[str, ...]
+    limits: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether applying it would change nothing."""
-        return not (self.added or self.updated or self.removed)
+        return not (self.added or self.updated or self.removed or self.limits)
+
+    @property
+    def changes_jobs(self) -> bool:
+        return bool(self.added or self.updated or self.removed)
 
 
 def parse_document(body: bytes, *, url_name: str) -> CategoryDocument:
@@ -84,12 +115,13 @@ def parse_value(value: object, *, url_name: str) -> CategoryDocument:
         raise InvalidInput([*_in_url(url_name), Problem("invalid_type", "", message)])
     defaults = read_defaults(value.get("defaults", {}), ("defaults",))
     source, source_problems = _source(value.get("source", {}))
+    limits, limit_problems = _limits(value.get("limits", {}))
     jobs, job_problems = _jobs(value.get("jobs", []), defaults)
     found = [*_in_url(url_name), *_key_problems(value, url_name), *defaults.problems, *source_problems]
-    problems = list(dict.fromkeys([*found, *job_problems]))
+    problems = list(dict.fromkeys([*found, *limit_problems, *job_problems]))
     if problems:
         raise InvalidInput(_first(problems))
-    return CategoryDocument(url_name, tuple(jobs), source)
+    return CategoryDocument(url_name, tuple(jobs), source, limits)
 
 
 def read_category_name(value: object) -> str:
@@ -101,8 +133,13 @@ def read_category_name(value: object) -> str:
     return name
 
 
-def plan(current: Mapping[str, JobSpec], wanted: CategoryDocument) -> Plan:
-    """What replacing the jobs there are (by name, without removed ones) with the document's would do."""
+def plan(
+    current: Mapping[str, JobSpec], wanted: CategoryDocument, concurrency: Concurrency = Concurrency()
+) -> Plan:
+    """What replacing the jobs there are (by name, without removed ones) with the document's would do.
+
+    `concurrency` is what holds now.
+    """
     names = {job.name for job in wanted.jobs}
     changes = {job.name: changed_fields(current[job.name], job) for job in wanted.jobs if job.name in current}
     return Plan(
@@ -110,7 +147,12 @@ def plan(current: Mapping[str, JobSpec], wanted: CategoryDocument) -> Plan:
         updated={name: changed for name, changed in changes.items() if changed},
         removed=tuple(sorted(name for name in current if name not in names)),
         unchanged=tuple(name for name, changed in changes.items() if not changed),
+        limits=_changed_limits(concurrency.capacity, concurrency.after(wanted).capacity),
     )
+
+
+def _changed_limits(old: int | None, new: int | None) -> dict[str, tuple[int | None, int | None]]:
+    return {} if old == new else {"concurrency": (old, new)}
 
 
 def removal_guard(plan: Plan, existing_count: int, allow_removals: int | None) -> None:
@@ -174,6 +216,26 @@ def _source_text(key: str, value: object) -> str:
     if key == "run_url" and not text.startswith(("https://", "http://")):
         raise Refused(f"{shown(text)} is not allowed; a URL with https:// or http:// is")
     return text
+
+
+def _limits(value: object) -> tuple[dict[str, int | None], list[Problem]]:
+    if not isinstance(value, dict):
+        message = f"limits: {shown(value)} must be an object with {', '.join(_LIMITS)}"
+        return {}, [Problem("invalid_type", "/limits", message)]
+    read: dict[str, int | None] = {}
+    problems: list[Problem] = []
+    for key, given in list(value.items())[:SHOWN_PROBLEMS]:
+        try:
+            read[key] = _limit(str(key), given)
+        except Refused as refused:
+            problems.append(refused.problem("limits", key))
+    return read, problems
+
+
+def _limit(key: str, value: object) -> int | None:
+    if key not in _LIMITS:
+        raise Refused("there is no such key", code="unknown_field", hint=did_you_mean(key, _LIMITS))
+    return None if value is None else read_capacity(value)
 
 
 def _jobs(value: object, defaults: Fields) -> tuple[list[JobSpec], list[Problem]]:

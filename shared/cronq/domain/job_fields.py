@@ -203,10 +203,11 @@ def _one_of(value: object, allowed: Sequence[str], *, code: str = "invalid_value
 
 
 def _max_attempts(value: object) -> int:
-    return _whole(value, 1, MAX_ATTEMPTS)
+    return whole(value, 1, MAX_ATTEMPTS)
 
 
-def _whole(value: object, least: int, most: int) -> int:
+def whole(value: object, least: int, most: int) -> int:
+    """A whole number from `least` to `most`. Raises Refused."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise Refused(f"{shown(value)} must be a whole number", code="invalid_type")
     if not least <= value <= most:
@@ -234,7 +235,7 @@ def _misfire(value: object) -> str:
 
 
 def _misfire_limit(value: object) -> int:
-    return _whole(value, 1, MOST_LIMIT)
+    return whole(value, 1, MOST_LIMIT)
 
 
 def _start_deadline(value: object) -> timedelta | None:
@@ -246,7 +247,7 @@ def _jitter(value: object) -> timedelta:
 
 
 def _priority(value: object) -> int:
-    return _whole(value, -MAX_PRIORITY, MAX_PRIORITY)
+    return whole(value, -MAX_PRIORITY, MAX_PRIORITY)
 
 
 def _locks(value: object) -> tuple[str, ...]:

@@ -58,6 +58,11 @@ def audit(db: Store, window: Window, scope: Scope) -> Report:
     return report
 
 
+def history(tx: Tx, record: JobRecord, window: Window) -> list[Revision]:
+    """A job's revisions in order, as many as it takes to know what it promised for a window."""
+    return _revisions(tx, [record], window)[record.id]
+
+
 def _chunks(db: Store, scope: Scope) -> Iterator[list[JobRecord]]:
     """Jobs in id order, also removed ones; none is locked."""
     query = sa.select(*jobs.COLUMNS).order_by(jobs_table.c.id).limit(CHUNK)

@@ -11,21 +11,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cronq.domain import gate
 from cronq.domain.calendar_rule import JobCalendar
-from cronq.domain.category import SHOWN_PROBLEMS, CategoryDocument, Plan, plan, removal_guard
+from cronq.domain.category import (
+    SHOWN_PROBLEMS,
+    CategoryDocument,
+    Concurrency,
+    Plan,
+    plan,
+    removal_guard,
+)
 from cronq.domain.errors import InvalidInput, PreconditionFailed, Problem
+from cronq.domain.gate import Limit
 from cronq.domain.job import JobSpec
 from cronq.domain.run import State
 from cronq.domain.schedule import needs_seed
 from cronq.domain.strict_json import pointer, shown
 from cronq.domain.timing import TIMING_FIELDS
 from cronq.runtime import crash
-from cronq.store import alerts, calendars, dialect, jobs, runs
+from cronq.store import alerts, calendars, dialect, jobs, limits, runs
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, job_columns
 from cronq.store.settling import settle
 from cronq.store.tables import categories
 from cronq.store.tables import jobs as jobs_table
+
+PUT = "put"  # the origin of what a document says
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Conditions:
 
 
 def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Conditions, now: datetime) -> Put:
-    """Make the category's jobs those of the document: idempotent, all or nothing.
+    """Make the category's jobs those of the document, and its limit: idempotent, all or nothing.
 
     A job that keeps its schedule keeps its `next_run`. One that is removed keeps its id and its
     history, and what of it waits to run is cancelled. Concurrent calls take turns. A dry run
@@ -78,12 +89,18 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
         jobs.record_hand_changes(tx, [r for r in rows if r.is_changed_by_hand()], now)
         rows = _jobs_of(tx, category_id)
     active = {r.spec.name: r for r in rows if r.removed_at is None}
-    change = plan({name: r.spec for name, r in active.items()}, wanted)
+    standing = _concurrency(tx, category_id)
+    change = plan({name: r.spec for name, r in active.items()}, wanted, standing)
     removal_guard(change, len(active), conditions.allow_removals)
     warnings = tuple(wanted.warnings(now))
-    if change.is_empty or conditions.dry_run:
+    if conditions.dry_run:
         return Put(change, revision, warnings)
-    _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
+    if change.changes_jobs:
+        _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
+    if standing.after(wanted) != standing:
+        _limit(tx, category_id, standing.after(wanted), author, now)
+    if change.is_empty:
+        return Put(change, revision, warnings)
     tx.execute(sa.update(categories).where(categories.c.id == category_id).values(revision=revision + 1))
     return Put(change, revision + 1, warnings)
 
@@ -137,6 +154,17 @@ def _jobs_of(tx: Tx, category_id: int) -> list[JobRecord]:
         .with_for_update()
     )
     return jobs.records(tx, found.mappings())
+
+
+def _concurrency(tx: Tx, category_id: int) -> Concurrency:
+    found = limits.of_gate(tx, gate.of_category(category_id))
+    return Concurrency() if found is None else Concurrency(found.limit.capacity, found.origin == PUT)
+
+
+def _limit(tx: Tx, category_id: int, wanted: Concurrency, author: Author, now: datetime) -> None:
+    origin = PUT if wanted.by_document else author.origin
+    name, limit = gate.of_category(category_id), Limit(wanted.capacity)
+    limits.set_limit(tx, name, limit, author.actor, now, origin=origin)
 
 
 class _Edit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,15 +27,34 @@ def all_limits(tx: Tx) -> dict[str, Limit]:
     return {row["name"]: _limit(row) for row in found.mappings()}
 
 
-def listed(tx: Tx) -> list[dict[str, Any]]:
-    """The same with who set them when, by name."""
-    found = tx.execute(
-        sa.select(gates)
-        .where(gates.c.capacity.is_not(None) | gates.c.rate.is_not(None))
-        .order_by(gates.c.name)
-        .limit(MOST)
-    )
-    return [dict(row) for row in found.mappings()]
+@dataclass(frozen=True)
+class Set:
+    """A limit that somebody set, when and how: `put` by a category's document, else `api`."""
+
+    gate: str
+    limit: Limit
+    actor: str
+    origin: str
+    at: datetime | None
+
+
+_IS_SET = gates.c.capacity.is_not(None) | gates.c.rate.is_not(None)
+
+
+def listed(tx: Tx) -> list[Set]:
+    """Those that somebody set, by gate."""
+    found = tx.execute(sa.select(gates).where(_IS_SET).order_by(gates.c.name).limit(MOST))
+    return [_set(row) for row in found.mappings()]
+
+
+def of_gate(tx: Tx, name: str) -> Set | None:
+    """The limit that somebody set for a gate."""
+    row = tx.execute(sa.select(gates).where(gates.c.name == name, _IS_SET)).mappings().one_or_none()
+    return None if row is None else _set(row)
+
+
+def _set(row: Any) -> Set:
+    return Set(row["name"], _limit(row), row["actor"] or "", row["origin"] or "", row["changed_at"])
 
 
 def _limit(row: Any) -> Limit:
@@ -72,9 +92,17 @@ def _locked(tx: Tx, names: list[str]) -> dict[str, Limit]:
     return {row["name"]: _limit(row) for row in found.mappings()}
 
 
-def set_limit(tx: Tx, name: str, limit: Limit, actor: str, now: datetime) -> None:
-    """Give a gate its limit; runs that are under way count from now on. No capacity and no rate: drop it."""
+def set_limit(tx: Tx, name: str, limit: Limit, actor: str, now: datetime, *, origin: str = "api") -> bool:
+    """Give a gate its limit; runs that are under way count from now on. No capacity and no rate: drop it.
+
+    Returns whether it is another one now. The same again by the same origin changes nothing: not who set
+    it, nor how many starts are free to go.
+    """
     locked(tx, [name])
+    before = of_gate(tx, name)
+    is_other = _terms(limit) != _terms(before.limit if before else Limit())
+    if not is_other and (before is None or before.origin == origin):
+        return False
     period = limit.period
     tx.execute(
         sa.update(gates)
@@ -85,11 +113,17 @@ def set_limit(tx: Tx, name: str, limit: Limit, actor: str, now: datetime) -> Non
             rate_period_s=None if period is None else period.total_seconds(),
             next_at=None,
             actor=actor[:255],
+            origin=origin,
             changed_at=now,
         )
     )
     if limit.capacity is not None:
         _adopt(tx, name)
+    return is_other
+
+
+def _terms(limit: Limit) -> tuple[int | None, int | None, timedelta | None]:
+    return limit.capacity, limit.rate, limit.period
 
 
 def _adopt(tx: Tx, name: str) -> None:

@@ -291,6 +291,7 @@ gates = sa.Table(
     sa.Column("rate_period_s", sa.Double),
     sa.Column("next_at", Instant()),  # when the next start is free to go, by the rate
     sa.Column("actor", free_text(255)),
+    sa.Column("origin", ascii_char(8)),  # put: a category's document set it; api: somebody else did
     sa.Column("changed_at", Instant()),
 )
 

@@ -155,7 +155,7 @@ def test_other_category_names_keep_their_freedom(name: str) -> None:
     assert parse(document(category=name), url_name=name).name == name
 
 
-@pytest.mark.parametrize("key", ["env", "limits", "notify"])
+@pytest.mark.parametrize("key", ["env", "notify"])
 def test_keys_of_later_releases_are_refused_as_such(key: str) -> None:
     (problem,) = problems_of(document(**{key: {}}))
     assert (problem.code, problem.pointer) == ("unsupported_field", f"/{key}")
@@ -336,3 +336,33 @@ def read_or_problems(value: object, name: str) -> CategoryDocument | tuple[Probl
         return parse_value(value, url_name=name)
     except InvalidInput as error:
         return error.problems
+
+
+# -- limits
+
+
+def test_a_document_may_limit_its_category() -> None:
+    limited = parse_value(document(limits={"concurrency": 5}), url_name="shop")
+    silent = parse_value(document(), url_name="shop")
+    open_ = parse_value(document(limits={"concurrency": None}), url_name="shop")
+
+    assert limited.limits == {"concurrency": 5}
+    assert parse_value(limited.definition(), url_name="shop") == limited
+    assert parse_value(open_.definition(), url_name="shop") == open_
+    assert len({limited.content_hash, silent.content_hash, open_.content_hash}) == 3
+    assert parse_value(document(limits={}), url_name="shop").content_hash == silent.content_hash
+
+
+@pytest.mark.parametrize(
+    ("limits", "where", "message"),
+    [
+        ({"concurrency": 0}, "/limits/concurrency", "concurrency: 0 is not allowed; 1 to 100000 is"),
+        ({"concurrency": "5"}, "/limits/concurrency", 'concurrency: "5" must be a whole number'),
+        ({"concurency": 5}, "/limits/concurency", "concurency: there is no such key"),
+        ([5], "/limits", "limits: a list must be an object with concurrency"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(limits: object, where: str, message: str) -> None:
+    (problem,) = problems_of(document(limits=limits))
+
+    assert (problem.pointer, problem.message) == (where, message)

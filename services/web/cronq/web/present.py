@@ -14,11 +14,15 @@ from typing import Any
 
 from cronq.domain.duration import format_duration
 from cronq.domain.job import JobSpec
+from cronq.domain.limit import format_rate
 from cronq.domain.preview import Planned
 from cronq.domain.run import LIVE, WAITING, State
+from cronq.domain.waiting import Wait
 from cronq.store.categories import Put
 from cronq.store.history import Edges
+from cronq.store.line import NEVER
 from cronq.store.rows import JobRecord
+from cronq.web.lines import Line
 
 Row = Mapping[str, Any]  # a row of the database
 Json = dict[str, object]
@@ -58,7 +62,8 @@ def category(row: Row) -> Json:
 
 
 def put(done: Put) -> Json:
-    """What a PUT did, or would do."""
+    """What a PUT did, or would do; `limits` is there when one changes."""
+    limits = {name: {"from": old, "to": new} for name, (old, new) in done.plan.limits.items()}
     return {
         "status": "success",
         "changed": done.changed,
@@ -67,6 +72,7 @@ def put(done: Put) -> Json:
         "updated": list(done.plan.updated),
         "removed": list(done.plan.removed),
         "warnings": list(done.warnings),
+        **({"limits": limits} if limits else {}),
     }
 
 
@@ -122,6 +128,9 @@ def _our_job(record: JobRecord) -> Json:
         "retry_delay": format_duration(spec.retry_delay),
         "retry_backoff": spec.retry_backoff,
         "calendar": _calendar(spec),
+        "overlap": spec.overlap,
+        "priority": spec.priority,
+        "locks": list(spec.locks),
     }
 
 
@@ -192,7 +201,7 @@ def _more_of_run(row: Row) -> Json:
         "output_bytes": row["output_bytes"],
         "last_scheduled_for": instant(row["last_scheduled_for"]),
         "missed_count": row["missed_count"],
-        "release_at": instant(row["release_at"]),
+        "release_at": None if row["release_at"] == NEVER else instant(row["release_at"]),
         "retries": row["retries"],
         "needs_decision": bool(row["needs_decision"]),
         "decided_by": row["decided_by"],
@@ -222,6 +231,21 @@ def occurrence(planned_: Planned, row: Row | None, *, is_current: bool) -> Json:
         "reason": found.get("reason"),
         "last_scheduled_for": instant(found.get("last_scheduled_for")),
         "missed_count": found.get("missed_count"),
+    }
+
+
+def waiting(wait: Wait | None) -> Json | None:
+    """What a run waits for; None: it does not wait."""
+    if wait is None:
+        return None
+    return {
+        "for": wait.what,
+        "gate": wait.gate,
+        "position": wait.position,
+        "of": wait.of,
+        "held_by": list(wait.held_by),
+        "since": instant(wait.since),
+        "until": instant(wait.until),
     }
 
 
@@ -272,12 +296,20 @@ def runner(row: Row, *, is_silent: bool) -> Json:
     }
 
 
-def queue(row: Row) -> Json:
+def queue(line: Line) -> Json:
+    """A routing key; what only the broker knows is None where it has no queue for it."""
     return {
-        "name": row["name"],
-        "ready": row["ready"],
-        "consumers": row["consumers"],
-        "measured_at": instant(row["measured_at"]),
+        "name": line.queue,
+        "ready": line.ready,
+        "consumers": line.consumers,
+        "measured_at": instant(line.measured_at),
+        "routing_key": line.key,
+        "waiting": line.waiting,
+        "parked": line.parked,
+        "oldest_at": instant(line.oldest),
+        "capacity": line.limit.capacity,
+        "rate": format_rate(line.limit),
+        "served": line.is_served,
     }
 
 

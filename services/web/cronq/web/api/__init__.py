@@ -11,9 +11,11 @@ from cronq.web.api import (
     fleet,
     forecast,
     jobs,
+    limits,
     occurrences,
     preview,
     runs,
+    why,
     windows,
 )
 
@@ -30,4 +32,6 @@ BLUEPRINTS = (
     preview.blueprint,
     occurrences.blueprint,
     forecast.blueprint,
+    limits.blueprint,
+    why.blueprint,
 )

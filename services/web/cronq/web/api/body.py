@@ -12,7 +12,7 @@ from cronq.web.errors import HttpError
 
 JSON = "application/json"
 _CHARSETS = ("utf-8", "utf8")
-_MAX_SMALL = 64 * 1024
+MAX_SMALL = 64 * 1024
 
 
 def read_json() -> bytes:
@@ -53,7 +53,7 @@ def refuse_fields() -> None:
     if request.mimetype != JSON:
         return
     body = read_json()
-    value = loads(body, max_bytes=_MAX_SMALL) if body.strip() else {}
+    value = loads(body, max_bytes=MAX_SMALL) if body.strip() else {}
     if not isinstance(value, dict):
         message = f"{shown(value)} is not allowed; the body is empty or an object without fields"
         raise InvalidInput([Problem("invalid_type", "", message)])
@@ -63,7 +63,7 @@ def refuse_fields() -> None:
 
 def read_choice(name: str, allowed: Sequence[str]) -> str:
     """The only field of a small body, one of a few words; raises InvalidInput."""
-    value = loads(read_json(), max_bytes=_MAX_SMALL)
+    value = loads(read_json(), max_bytes=MAX_SMALL)
     words = ", ".join(allowed)
     if not isinstance(value, dict) or name not in value:
         message = f'{name}: is missing; the body is {{"{name}": …}} with one of {words}'

@@ -7,8 +7,8 @@ from datetime import timedelta
 from flask import Blueprint, Response, request
 
 from cronq import store
-from cronq.store import alerts, facts, leases
-from cronq.web import present
+from cronq.store import alerts, leases
+from cronq.web import lines, present
 from cronq.web.api.page import listed
 from cronq.web.api.params import Params, no_params
 from cronq.web.context import web
@@ -28,11 +28,11 @@ def list_runners() -> Response:
 
 @blueprint.get("/api/queues")
 def list_queues() -> Response:
-    """As the broker last told the injector."""
+    """By routing key: what waits for it, its limit, and what the broker last told the injector."""
     no_params()
     with web().db.read() as tx:
-        found = facts.all_queues(tx)
-    return listed("queues", [present.queue(row) for row in found])
+        found = lines.all_lines(tx, store.now(tx) - timedelta(seconds=web().settings.lease_s))
+    return listed("queues", [present.queue(line) for line in found])
 
 
 @blueprint.get("/api/alerts")

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, lost, outcomes, runs
+from cronq.store import jobs, lost, outcomes, runs, waits
 from cronq.store.lost import Decision
 from cronq.web import present
 from cronq.web.api.body import read_choice, refuse_fields
@@ -38,9 +38,12 @@ def list_runs() -> Response:
 
 @blueprint.get("/api/runs/<run_id>")
 def show_run(run_id: str) -> Response:
+    """With what it waits for."""
     no_params()
     with web().db.read() as tx:
-        return jsonify({"data": {"run": named_run(tx, run_id_in(run_id))}})
+        row = _existing(tx, run_id_in(run_id))
+        waiting = waits.of_run(tx, row)
+        return jsonify({"data": {"run": _named(tx, [row])[0] | {"waiting": present.waiting(waiting)}}})
 
 
 @blueprint.get("/api/runs/<run_id>/events")
@@ -131,9 +134,10 @@ def _existing(tx: store.Tx, run_id: str) -> present.Row:
 def _named(tx: store.Tx, rows: Sequence[present.Row]) -> list[present.Json]:
     records = jobs.by_ids(tx, {row["job_id"] for row in rows})
     names = jobs.category_names(tx)
+    waiting = waits.in_short(tx, rows)
     named = []
     for row in rows:
         record = records.get(row["job_id"])
         category = names.get(record.category_id or 0) if record else None
-        named.append(present.run(row, record, category))
+        named.append(present.run(row, record, category) | {"waiting_for": waiting.get(row["run_id"])})
     return named

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import Trigger
-from cronq.store import jobs, requests, runs
+from cronq.store import jobs, requests, runs, waits
 from cronq.store.requests import Wish
 from cronq.store.rows import JobRecord
 from cronq.web.auth import actor
@@ -50,6 +50,8 @@ def _facts(tx: store.Tx, job: JobRecord) -> dict[str, object]:
     return {
         "category": category_of(job, jobs.category_names(tx)),
         "schedule": schedule_text(job),
+        "overlap": job_facts.overlap_words(job.spec.overlap_rule),
+        "locks": job_facts.lock_words(job.spec.lock_weights),
         "standing": standing(job, now),
         "coming": job_facts.next_of(job, now),
         "revisions": job_facts.history(jobs.revisions(tx, job.id)),
@@ -61,6 +63,7 @@ def _runs(tx: store.Tx, job: JobRecord, before: str | None) -> dict[str, object]
     latest = found[0] if found and before is None else None
     return {
         "runs": found[:RUNS_SHOWN],
+        "waiting_for": waits.in_short(tx, found),
         "before": before,
         "more_before": found[RUNS_SHOWN - 1]["run_id"] if len(found) > RUNS_SHOWN else None,
         "latest": latest,

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from cronq.domain.calendar_remarks import calendar_remarks
+from cronq.domain.overlap import Overlap, Rule
 from cronq.domain.preview import Planned
 from cronq.domain.schedule import ScheduleError
 from cronq.store.rows import JobRecord
@@ -43,6 +44,25 @@ def next_of(job: JobRecord, now: datetime) -> Coming:
     except ScheduleError as error:
         return Coming([], [], f"The stored schedule is not valid: {error}")
     return Coming(found, remarks)
+
+
+def overlap_words(overlap: Overlap) -> str:
+    """What becomes of a run while another one of its job has not ended."""
+    if overlap.rule is Rule.SKIP:
+        return "one at a time: the later one is skipped"
+    if overlap.rule is Rule.QUEUE:
+        waiting = "one waits" if overlap.waiting == 1 else f"{overlap.waiting} wait"
+        return f"one at a time: {waiting}, further ones are skipped"
+    if overlap.rule is Rule.REPLACE:
+        return "one at a time: the earlier one is killed, the later one runs then"
+    if overlap.capacity is None:
+        return "all of them run"
+    return f"{overlap.capacity} at once, the others wait"
+
+
+def lock_words(weights: Sequence[tuple[str, int]]) -> str:
+    """The locks that a run holds, and how much of each where that is more than 1."""
+    return ", ".join(name if weight == 1 else f"{name} ({weight} of it)" for name, weight in weights)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from cronq import store
 from cronq.domain.errors import NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, lost, runs
+from cronq.store import jobs, lost, runs, waits
 from cronq.store.lost import Decision
 from cronq.web.auth import actor
 from cronq.web.context import web
@@ -50,6 +50,7 @@ def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
     facts: dict[str, object] = {
         "job": job,
         "ended": run["state"] in ENDED,
+        "waiting": waits.of_run(tx, run),
         "steps": run_facts.steps(run),
         "events": run_facts.told(runs.events_of(tx, run["run_id"])),
     }

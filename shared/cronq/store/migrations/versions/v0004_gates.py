@@ -45,6 +45,7 @@ def _create_gates() -> None:
         sa.Column("rate_period_s", sa.Double),
         sa.Column("next_at", Instant()),
         sa.Column("actor", free_text(255)),
+        sa.Column("origin", ascii_char(8)),
         sa.Column("changed_at", Instant()),
     )
     create(
