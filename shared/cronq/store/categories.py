@@ -21,7 +21,7 @@ from cronq.domain.run import State
 from cronq.domain.schedule import needs_seed
 from cronq.domain.timing import TIMING_FIELDS
 from cronq.runtime import crash
-from cronq.store import alerts, dialect, jobs, runs
+from cronq.store import alerts, chains, dialect, jobs, runs
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, job_columns, job_record
 from cronq.store.tables import categories
@@ -79,7 +79,7 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
     active = {r.spec.name: r for r in rows if r.removed_at is None}
     change = plan({name: r.spec for name, r in active.items()}, wanted)
     removal_guard(change, len(active), conditions.allow_removals)
-    warnings = tuple(wanted.warnings(now))
+    warnings = (*wanted.warnings(now), *chains.examine(tx, wanted, change.removed))
     if change.is_empty or conditions.dry_run:
         return Put(change, revision, warnings)
     _Edit(tx, category_id, author, wanted, now).carry_out(change, rows)
@@ -123,6 +123,7 @@ class _Edit:
         self.category = wanted.name
         self.author = author
         self.now = now
+        self.wanted = wanted
         self.specs = {spec.name: spec for spec in wanted.jobs}
         self.provenance = json.dumps(dict(wanted.source)) if wanted.source else None
 
@@ -138,6 +139,7 @@ class _Edit:
         self._remove([by_name[n] for n in change.removed])
         touched = [by_name[n].id for n in (*change.added, *updated, *change.removed) if n in by_name]
         alerts.clear_all(self.tx, alerts.BAD_JOB, [alerts.job(job_id) for job_id in touched], self.now)
+        chains.write(self.tx, self.wanted, self.category_id, self._ids(self.specs), self.now)
 
     def _seeded(self, spec: JobSpec, record: JobRecord | None) -> JobSpec:
         """A job keeps the seed that it once had: its category and first name."""

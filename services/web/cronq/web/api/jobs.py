@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from cronq import store
 from cronq.domain.errors import NotFound
 from cronq.domain.run import Trigger
-from cronq.store import history, jobs, requests
+from cronq.store import chains, history, jobs, requests
 from cronq.store.requests import Wish
 from cronq.store.rows import JobRecord
 from cronq.web import present
@@ -101,6 +101,7 @@ def _existing(tx: store.Tx, job_id: int) -> JobRecord:
 def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]:
     names = jobs.category_names(tx)
     runs = history.of_jobs(tx, [record.id for record in records], RUNS_SHOWN)
+    followers = chains.followers(tx, [record.id for record in records])
     edges = history.edges(tx, [row["run_id"] for rows in runs.values() for row in rows])
     return [
         present.job(
@@ -110,6 +111,7 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
                 present.ancestors_run(row, edges.get(row["run_id"], history.Edges()))
                 for row in runs.get(record.id, [])
             ],
+            followers.get(record.id, []),
         )
         for record in records
     ]
