@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,7 +75,7 @@ def ended(
     return end(db, insert_run(db, job_id(db, name), at=at), state, **columns)
 
 
-def started(db: store.Store, name: str = "b") -> list[Row]:
+def started(db: store.Store, name: str = "b") -> Sequence[Row]:
     return runs_of(db, job_id(db, name))
 
 
