@@ -40,8 +40,12 @@ from tests.factories import (
     select,
 )
 from tests.servers import MariaDB
+from tests.stack import wait_until
 
 RUN = f"{7:032x}"
+LOCKED = (
+    "SELECT trx_rows_locked FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = CONNECTION_ID()"
+)
 LIMIT = 50
 
 # One of 40 jobs is due; one of 40 runs waits, one of 40 lives; the others have ended.
@@ -103,6 +107,8 @@ CROWD = (
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20, '2026-11-21 11:00:00', NULL) FROM seq_1_to_3000""",
+    """INSERT INTO joins (job_id, scheduled_for, due_at)
+        SELECT seq, '2026-11-21 09:00:00', '2026-11-21 11:00:00' FROM seq_1_to_3000""",
 )
 
 
@@ -284,10 +290,8 @@ def locks_few_more_than_it_takes(db: store.Store, name: str) -> None:
     work, *_ = CLAIMING[name]
     with db.engine.connect() as tx:
         work(tx)
-        [locked] = tx.exec_driver_sql(
-            "SELECT trx_rows_locked FROM information_schema.innodb_trx"
-            " WHERE trx_mysql_thread_id = CONNECTION_ID()"
-        ).scalars()
+        # The server shows the state of a tenth of a second ago.
+        locked = wait_until("the server tells of its locks", lambda: tx.exec_driver_sql(LOCKED).scalar())
         tx.rollback()
 
     # Of each: its places in indexes, the row, and the job that its event refers to.

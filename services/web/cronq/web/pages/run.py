@@ -19,6 +19,7 @@ from cronq.web.pages.listing import category_of
 
 MOST_CAUSED = 20
 
+
 def show_run(run_id: str) -> str:
     """The page of a run; a fragment leaves the output to `more_output`."""
     whole = request.args.get("output") == "all"
