@@ -221,7 +221,7 @@ READING: Polling = {
     "edges": (lambda tx: chains.edges_from(tx, range(1, 500)), "chains", "ix_chains_upstream"),
     "followers": (lambda tx: chains.followers(tx, range(1, 500)), "chains", "ix_chains_upstream"),
     "runs of slots": (
-        lambda tx: chains.runs_of_slots(tx, [7, 8], [NOON, NOON + SECOND]),
+        lambda tx: chains.runs_of_slots(tx, [(7, NOON), (8, NOON + SECOND)]),
         "runs",
         "ux_runs_occurrence",
     ),
@@ -291,7 +291,7 @@ def locks_few_more_than_it_takes(db: store.Store, name: str) -> None:
     with db.engine.connect() as tx:
         work(tx)
         # The server shows the state of a tenth of a second ago.
-        locked = wait_until("the server tells of its locks", lambda: tx.exec_driver_sql(LOCKED).scalar())
+        locked = wait_until("the server tells of its locks", lambda: tx.exec_driver_sql(LOCKED).scalar() or 0)
         tx.rollback()
 
     # Of each: its places in indexes, the row, and the job that its event refers to.

@@ -139,7 +139,7 @@ class _Edit:
         self._remove([by_name[n] for n in change.removed])
         touched = [by_name[n].id for n in (*change.added, *updated, *change.removed) if n in by_name]
         alerts.clear_all(self.tx, alerts.BAD_JOB, [alerts.job(job_id) for job_id in touched], self.now)
-        chains.write(self.tx, self.wanted, self.category_id, self._ids(self.specs), self.now)
+        chains.write(self.tx, self.wanted, self.category_id, self.now)
 
     def _seeded(self, spec: JobSpec, record: JobRecord | None) -> JobSpec:
         """A job keeps the seed that it once had: its category and first name."""

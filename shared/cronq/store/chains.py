@@ -45,8 +45,8 @@ def examine(tx: Tx, wanted: CategoryDocument, removed: Collection[str]) -> list[
     return [*_not_there(tx, wanted.name, graph), *_left_alone(tx, wanted.name, removed)][:MOST_SHOWN]
 
 
-def write(tx: Tx, wanted: CategoryDocument, category_id: int, ids: Mapping[str, int], now: datetime) -> None:
-    """Make the edges of a category's jobs those of the document; `ids` are the jobs' by name.
+def write(tx: Tx, wanted: CategoryDocument, category_id: int, now: datetime) -> None:
+    """Make the edges of a category's jobs those of the document, whose jobs are there by now.
 
     The last thing that a PUT does: from here to its end, others wait. Raises InvalidInput where another
     document closed a circle in the meantime.
@@ -60,6 +60,7 @@ def write(tx: Tx, wanted: CategoryDocument, category_id: int, ids: Mapping[str, 
     _refuse_circles(tx, wanted, graph)
     former = tx.execute(sa.select(chains.c.job_id).where(chains.c.job_id.in_(of_category))).scalars()
     tx.execute(sa.delete(chains).where(chains.c.job_id.in_(sorted(set(former)))))
+    ids = dict(tx.execute(sa.select(jobs.c.name, jobs.c.id).where(jobs.c.category_id == category_id)).all())
     dialect.insert_new(tx, chains, list(_edges(wanted, ids)))
     followed.note_open(tx, [ids[job.name] for job in graph])
 
@@ -235,8 +236,8 @@ def followers(tx: Tx, job_ids: Iterable[int]) -> dict[int, list[Follower]]:
 Slot = tuple[int, datetime]  # a job, and the `scheduled_for` that its runs share
 
 
-def runs_of_slots(tx: Tx, job_ids: Collection[int], slots: Collection[datetime]) -> dict[Slot, list[End]]:
-    """The runs that count for joins, of each of these jobs and slots, the oldest first (ux_runs_occurrence).
+def runs_of_slots(tx: Tx, slots: Collection[Slot]) -> dict[Slot, list[End]]:
+    """The runs that count for joins, of each of these, the oldest first (ux_runs_occurrence).
 
     Those are occurrences, and what chains started. What somebody asked for has no slot.
     """
@@ -244,9 +245,9 @@ def runs_of_slots(tx: Tx, job_ids: Collection[int], slots: Collection[datetime])
     query = (
         sa.select(runs_table)
         .where(
-            runs_table.c.job_id.in_(sorted(job_ids)),
+            runs_table.c.job_id.in_(sorted({job_id for job_id, _ in slots})),
             runs_table.c.kind.in_(tuple(Kind)),
-            runs_table.c.scheduled_for.in_(sorted(slots)),
+            runs_table.c.scheduled_for.in_(sorted({at for _, at in slots})),
             counts,
         )
         .order_by(runs_table.c.run_id)
@@ -254,11 +255,7 @@ def runs_of_slots(tx: Tx, job_ids: Collection[int], slots: Collection[datetime])
     found: dict[Slot, list[End]] = defaultdict(list)
     for row in tx.execute(query):
         found[row.job_id, row.scheduled_for].append(end_of(row))
-    for job_id in job_ids:
-        for slot in slots:
-            if (job_id, slot) not in found:
-                found[job_id, slot] = _summary(tx, job_id, slot)
-    return found
+    return {slot: found[slot] if slot in found else _summary(tx, *slot) for slot in slots}
 
 
 def _summary(tx: Tx, job_id: int, slot: datetime) -> list[End]:

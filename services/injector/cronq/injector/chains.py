@@ -226,8 +226,13 @@ def _joins(tx: store.Tx, slots: Iterable[Slot]) -> Iterator[tuple[Slot, Joined]]
     for edge in chains.edges_to(tx, {job_id for job_id, _ in wanted}):
         if edge.joined:
             edges.setdefault(edge.job_id, []).append(edge)
-    upstream_ids = {edge.upstream_id for found in edges.values() for edge in found if edge.upstream_id}
-    ends = chains.runs_of_slots(tx, upstream_ids, {at for _, at in wanted}) if upstream_ids else {}
+    needed = {
+        (edge.upstream_id, at)
+        for job_id, at in wanted
+        for edge in edges.get(job_id, ())
+        if edge.upstream_id is not None
+    }
+    ends = chains.runs_of_slots(tx, needed) if needed else {}
     for job_id, at in wanted:
         parts = [
             Wanted(edge.upstream, edge.on, tuple(ends.get((edge.upstream_id or 0, at), ())))
