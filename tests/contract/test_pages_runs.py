@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from cronq import store
+from cronq.domain.after import read_after
 from cronq.domain.event import OutputChunk
+from cronq.injector.chains import Chains
 from cronq.store import outcomes
 from tests.browser.samples import OWNER, spec
 from tests.browser.visitor import Visitor, links, text_of
+from tests.factories import runs_of
 
 
 @pytest.fixture
@@ -152,3 +155,35 @@ def test_a_run_that_waits_at_a_lock_says_so_everywhere(visitor: Visitor) -> None
     assert "Priority -5: before those of 0, whatever their age" in job
     assert "default 0 1" in text_of(visitor.read("/runners"))
     assert "Waits for" not in text_of(visitor.read(f"/run/{holder}"))
+
+
+# -- chains
+
+
+def test_a_job_and_a_run_lead_to_what_they_come_after_and_back(visitor: Visitor) -> None:
+    etl = visitor.samples.put("etl", spec("load"))
+    after = {"schedule": None, "after": read_after("etl/load")}
+    billing = visitor.samples.put("billing", spec("close", **after))
+    cause = visitor.samples.ended(etl["load"])
+    Chains(visitor.samples.db).follow_once()
+    [made] = [row["run_id"] for row in runs_of(visitor.samples.db, billing["close"])]
+
+    html = visitor.read(f"/run/{made}")
+    assert f"/run/{cause}" in links(html)
+    assert f"Started by run …{cause[-8:]} of etl/load" in text_of(html)
+    html = visitor.read(f"/run/{cause}")
+    assert f"/run/{made}" in links(html)
+    assert f"Then run …{made[-8:]} of billing/close" in text_of(html)
+    html = visitor.read(f"/job/{billing['close']}")
+    assert f"/job/{etl['load']}" in links(html)
+    assert "It starts after etl/load succeeds." in text_of(html)
+    html = visitor.read(f"/job/{etl['load']}")
+    assert f"/job/{billing['close']}" in links(html)
+    assert "Then billing/close when it succeeds" in text_of(html)
+
+
+def test_a_job_that_is_not_there_yet_is_said_to_be_so(visitor: Visitor) -> None:
+    job_id = visitor.samples.job(schedule=None, after=read_after("etl/<b>load</b>"))
+    html = visitor.read(f"/job/{job_id}")
+    assert "etl/<b>load</b> (not there yet)" in text_of(html)
+    assert "<b>load" not in html

@@ -11,6 +11,7 @@ import pytest
 from cronq import store
 from cronq.domain.audit import Report, Window
 from cronq.domain.errors import InvalidInput
+from cronq.injector.chains import Chains
 from cronq.injector.expand import adopt_unseen_once, expand_once
 from cronq.store import audits
 from cronq.store.audits import CHUNK, Scope
@@ -395,3 +396,27 @@ def test_an_audit_on_the_edge_of_time(db: store.Store, clock: Clock, job_id: int
 
     assert look(db, clock, since=ends[0], until=ends[1]).expected == 209
     assert look(db, clock, since=ends[1]).expected == 0
+
+
+def test_a_job_that_comes_after_others_owes_no_occurrence(db: store.Store, clock: Clock) -> None:
+    follower: dict[str, object] = {"name": "b", "command": "true", "after": "a"}
+    put(db, definition("a"), follower, now=clock.now)
+    live(db, clock, 3)
+    for run in runs_of(db, job_named(db, "a").id):
+        execute(
+            db,
+            "UPDATE runs SET state = 'succeeded', recorded_at = :at WHERE run_id = :id",
+            at=by_hand(NOON),
+            id=run["run_id"],
+        )
+    Chains(db).follow_once()
+    execute(db, "UPDATE jobs SET command = 'false' WHERE name = 'b'")
+    live(db, clock, 1)
+    put(db, definition("a"), definition("b"), now=clock.now)
+    live(db, clock, 2)
+
+    report = look(db, clock)
+
+    assert len(runs_of(db, job_named(db, "b").id)) == 3 + 2
+    assert not report.holes
+    assert not report.doubles

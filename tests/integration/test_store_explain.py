@@ -17,9 +17,11 @@ from cronq.domain.gate import NOTHING_CLOSED
 from cronq.domain.run import State
 from cronq.store import (
     alerts,
+    chains,
     claims,
     dead_letters,
     doorbells,
+    followed,
     forecasts,
     freeing,
     holding,
@@ -82,6 +84,15 @@ FILL = (
         SELECT 'late_start', CONCAT('key ', seq), '', NOW(6), NOW(6), NOW(6), seq FROM seq_1_to_2000""",
     """INSERT INTO idempotency_keys (`key`, fingerprint, run_id, created_at)
         SELECT CONCAT('key ', seq), '', '', '2026-11-21 12:00:00' + INTERVAL seq SECOND FROM seq_1_to_2000""",
+    "INSERT INTO categories (name) VALUES ('cat')",
+    "UPDATE jobs SET category_id = (SELECT id FROM categories)",
+    """INSERT INTO chains (job_id, position, upstream_category, upstream_name, outcome)
+        SELECT id, 0, 'cat', CONCAT('job ', id % 4000 + 1), 'success' FROM jobs""",
+    "INSERT INTO followed (run_id, job_id) SELECT run_id, job_id FROM runs WHERE job_id < 2000",
+    """INSERT INTO joins (job_id, scheduled_for, due_at)
+        SELECT seq, '2026-11-21 09:00:00', '2026-11-21 12:00:00' + INTERVAL IF(seq % 40 = 0, -1, 1) * 60
+          * CAST(seq AS SIGNED) SECOND FROM seq_1_to_4000""",
+    "INSERT INTO causes (cause_id, run_id) SELECT run_id, run_id FROM runs",
     """INSERT INTO job_revisions (job_id, revision, at, origin, document)
         SELECT id, 1, NOW(6), 'put', '{}' FROM jobs""",
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
@@ -111,6 +122,8 @@ CROWD = (
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20, '2026-11-21 11:00:00', NULL) FROM seq_1_to_3000""",
     "INSERT INTO deadlines (run_id, expires_at) SELECT run_id, '2026-11-21 11:00:00' FROM runs",
+    """INSERT INTO joins (job_id, scheduled_for, due_at)
+        SELECT seq, '2026-11-21 09:00:00', '2026-11-21 11:00:00' FROM seq_1_to_3000""",
 )
 
 
@@ -201,6 +214,7 @@ CLAIMING: Polling = {
         "runs",
         "ix_runs_publish",
     ),
+    "joins to give up": (lambda tx: chains.overdue(tx, NOON, LIMIT), "joins", "ix_joins_due"),
     "leases that ran out": (lambda tx: leases.ask_expired(tx, NOON, NOON, LIMIT), "runs", "ix_runs_lease"),
     "letters to send": (
         lambda tx: dead_letters.lease_wanted(tx, NOON, NOON + SECOND, LIMIT),
@@ -243,6 +257,17 @@ READING: Polling = {
         "dead_letters",
         "ix_dead_letters_queue",
     ),
+    "followed": (lambda tx: followed.over(tx, "", LIMIT), "runs", "PRIMARY"),
+    "upstreams": (lambda tx: followed.upstreams(tx, range(1, 500)), "chains", "ix_chains_upstream"),
+    "edges": (lambda tx: chains.edges_from(tx, range(1, 500)), "chains", "ix_chains_upstream"),
+    "followers": (lambda tx: chains.followers(tx, range(1, 500)), "chains", "ix_chains_upstream"),
+    "runs of slots": (
+        lambda tx: chains.runs_of_slots(tx, [(7, NOON), (8, NOON + SECOND)]),
+        "runs",
+        "ux_runs_occurrence",
+    ),
+    "overdue joins": (lambda tx: chains.has_overdue(tx, NOON), "joins", "ix_joins_due"),
+    "causes": (lambda tx: chains.caused_by(tx, [RUN]), "causes", "PRIMARY"),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
     "line of a key": (lambda tx: waits._of_key(tx, State.SCHEDULED, "slow"), "runs", "ix_runs_waiting"),
     "place at a gate": (

@@ -48,9 +48,11 @@ class Burst:
     def command(self, command: str = "true") -> str:
         return f"{self._rig.traces.command}; {command}; echo out"
 
-    def make_due(self) -> Burst:
+    def make_due(self, last: int = 2**31 - 1) -> Burst:
+        """All of them, or those up to the job of this id."""
         self._at = str(self._database.value("SELECT UTC_TIMESTAMP()"))
-        self._database.rows("UPDATE jobs SET next_run = %s WHERE id >= %s", self._at, self._first)
+        between = "UPDATE jobs SET next_run = %s WHERE id BETWEEN %s AND %s"
+        self._database.rows(between, self._at, self._first, last)
         return self
 
     def jobs(self) -> list[int]:
@@ -225,6 +227,35 @@ def _at_a_gate(rig: Rig, point: str) -> None:
     burst.check()
 
 
+def _down_a_chain(rig: Rig, point: str) -> None:
+    """Each job comes after the one before; only the first is due."""
+    database = rig.stack.database
+    victim = rig.arm(point)
+    victim.ready_line()
+    burst = Burst(rig)
+    database.insert_jobs(burst.count, burst.command())
+    database.rows("INSERT INTO categories (name) VALUES (%s)", point)
+    first = burst.jobs()[0]
+    for job_id in burst.jobs():
+        database.rows(
+            "UPDATE jobs SET category_id = (SELECT id FROM categories WHERE name = %s) WHERE id = %s",
+            point,
+            job_id,
+        )
+        if job_id > first:
+            database.rows(
+                "INSERT INTO chains (job_id, position, upstream_category, upstream_name, outcome)"
+                " SELECT %s, 0, %s, name, 'success' FROM jobs WHERE id = %s",
+                job_id,
+                point,
+                job_id - 1,
+            )
+    burst.make_due(last=first)
+    rig.bury(victim, point)
+    burst.wait_for("succeeded")
+    burst.check()
+
+
 def _while_nobody_claims(rig: Rig, point: str) -> None:
     """The runner is frozen until a second doorbell is due."""
     victim = rig.arm(point, CRONQ_REPUBLISH_S="1")
@@ -329,6 +360,7 @@ def _of_the_web(rig: Rig, point: str) -> None:
 SCENARIOS: dict[str, Callable[[Rig, str], None]] = {
     "injector.": _in_a_burst,
     "injector.gate.": _at_a_gate,
+    "injector.follow.": _down_a_chain,
     "injector.republish.": _while_nobody_claims,
     "injector.reap.": _with_a_silent_runner,
     "results.": _in_a_burst,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cronq.domain import chain
 from cronq.domain.errors import Conflict, InvalidInput, Problem
 from cronq.domain.job import Fields, JobSpec, changed_fields, hash_of, name_key, read_defaults, read_job
 from cronq.domain.job_fields import MAX_NAME, Refused, did_you_mean, later, read_name, read_text
@@ -51,6 +52,16 @@ class CategoryDocument:
         """The document as JSON values that `parse_value` reads back, without its source."""
         content: dict[str, object] = {"category": self.name, "jobs": [job.definition() for job in self.jobs]}
         return content | ({"limits": dict(self.limits)} if self.limits else {})
+
+    def refuse(self, faults: Iterable[chain.Fault]) -> None:
+        """Raise InvalidInput where there is any fault in its chains."""
+        places = {job.name: index for index, job in enumerate(self.jobs)}
+        found = [
+            Problem(f.code, pointer("jobs", places[f.job], "after"), f"after: {f.message}", f.hint)
+            for f in faults
+        ]
+        if found:
+            raise InvalidInput(_first(found))
 
     def warnings(self, now: datetime) -> list[str]:
         """Sentences on what is allowed but probably not meant, each with its job's name; at most 101."""
@@ -121,7 +132,9 @@ def parse_value(value: object, *, url_name: str) -> CategoryDocument:
     problems = list(dict.fromkeys([*found, *limit_problems, *job_problems]))
     if problems:
         raise InvalidInput(_first(problems))
-    return CategoryDocument(url_name, tuple(jobs), source, limits)
+    wanted = CategoryDocument(url_name, tuple(jobs), source, limits)
+    wanted.refuse(chain.faults(url_name, {job.name: job.after for job in jobs}))
+    return wanted
 
 
 def read_category_name(value: object) -> str:

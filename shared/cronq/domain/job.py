@@ -8,9 +8,10 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from cronq.domain import schedule as schedules
+from cronq.domain.after import After
 from cronq.domain.calendar_rule import CalendarUse, JobCalendar
 from cronq.domain.duration import format_duration
 from cronq.domain.errors import InvalidInput, Problem
@@ -23,19 +24,23 @@ from cronq.domain.strict_json import pointer, shown
 from cronq.domain.timing import timing_problems
 
 MAX_FIELDS = 100
+# What says when a job runs: one of them.
+STARTS = ("schedule", "after")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """What to run and when. `read_job` checks what a document says; the constructor takes any stored row.
 
-    `schedule` is None only for a row that was written by hand: every job of a document has one. `seed`
+    `schedule` is None for a job that comes after others, and for a row that was written by hand. `seed`
     is what its H go by, and no part of the definition: a job keeps it for life. No part of it either is
     `job_calendar`, what `calendar` names: it is there once the store has looked it up.
     """
 
     name: str
-    schedule: Expressions | None
+    schedule: Expressions | None = None
     command: str
     routing_key: str = "default"
     timezone: str | None = None
@@ -59,6 +64,7 @@ class JobSpec:
     priority: int = 0
     locks: tuple[str, ...] = ()
     calendar: CalendarUse | None = None
+    after: After | None = None
     seed: str = field(default="", compare=False)
     job_calendar: JobCalendar | None = field(default=None, compare=False)
 
@@ -102,7 +108,9 @@ class JobSpec:
         )
 
     def schedule_words(self) -> str:
-        """The schedule in plain English; '' without one, or where a stored text is none."""
+        """When it runs, in plain English; '' where nothing says so, or a stored text is none."""
+        if self.after is not None:
+            return self.after.in_words()
         try:
             schedule = self.parsed_schedule()
         except ScheduleError:
@@ -166,9 +174,16 @@ def read_job(value: object, at: Path = (), defaults: Fields = NO_DEFAULTS) -> Jo
     Raises InvalidInput with every problem of the job and of the defaults.
     """
     own = _read_object(value, at)
-    values: dict[str, Any] = {**defaults.values, **own.values}
-    where = {**defaults.where, **own.where}
-    problems = [*defaults.problems, *own.problems, *_missing(where, at), *timing_problems(values, where)]
+    other = _overruled(own)
+    values: dict[str, Any] = {**_without(defaults.values, other), **own.values}
+    where = {**_without(defaults.where, other), **own.where}
+    problems = [
+        *defaults.problems,
+        *own.problems,
+        *_missing(where, at),
+        *_both(where),
+        *timing_problems(values, where),
+    ]
     if problems:
         raise InvalidInput(problems)
     return JobSpec(**values)
@@ -207,13 +222,33 @@ def _read_fields(given: Mapping[str, object], at: Path) -> Fields:
     return Fields(values, {name: (*at, name) for name in given}, tuple(problems))
 
 
+def _overruled(own: Fields) -> str | None:
+    """The field of `defaults` that does not count, as the job itself says when it runs by the other one."""
+    given = [name for name in STARTS if name in own.where]
+    return STARTS[1 - STARTS.index(given[0])] if len(given) == 1 else None
+
+
+def _without(given: Mapping[str, T], name: str | None) -> dict[str, T]:
+    return {each: value for each, value in given.items() if each != name}
+
+
 def _missing(where: Mapping[str, Path], at: Path) -> list[Problem]:
-    required = [f.name for f in fields(JobSpec) if f.default is MISSING]
+    needs = {f.name: "every job needs one" for f in fields(JobSpec) if f.default is MISSING}
+    if not any(name in where for name in STARTS):
+        needs["schedule"] = "exactly one of schedule and after is needed"
     return [
-        Problem("missing_field", pointer(*at), f"{name}: is missing; every job needs one")
-        for name in required
-        if name not in where
+        Problem("missing_field", pointer(*at), f"{f.name}: is missing; {needs[f.name]}")
+        for f in fields(JobSpec)
+        if f.name in needs and f.name not in where
     ]
+
+
+def _both(where: Mapping[str, Path]) -> list[Problem]:
+    if not all(name in where for name in STARTS):
+        return []
+    message = "after: exactly one of schedule and after is allowed, not both"
+    hint = "leave one out, or make two jobs of it"
+    return [Problem("conflicting_fields", pointer(*where["after"]), message, hint)]
 
 
 def _plain(value: object) -> object:
@@ -221,4 +256,6 @@ def _plain(value: object) -> object:
         return format_duration(value)
     if isinstance(value, CalendarUse):
         return value.definition()
+    if isinstance(value, After):
+        return value.plain()
     return list(value) if isinstance(value, tuple) else value

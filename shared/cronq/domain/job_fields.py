@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from cronq.domain import zone
+from cronq.domain.after import After, AfterError, read_after
 from cronq.domain.calendar_rule import CalendarUse, Rule
 from cronq.domain.duration import format_duration, parse_duration
 from cronq.domain.errors import CronqError, Problem
@@ -275,6 +276,13 @@ def _lock(value: object, index: int) -> tuple[str, int]:
     return found[1], int(found[2] or 1)
 
 
+def _after(value: object) -> After:
+    try:
+        return read_after(value)
+    except AfterError as error:
+        raise Refused(str(error), code=error.code, hint=error.hint, part=error.part) from None
+
+
 def _enabled(value: object) -> bool:
     if not isinstance(value, bool):
         raise Refused(f"{shown(value)} must be true or false, without quotes", code="invalid_type")
@@ -380,10 +388,11 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "priority": _priority,
     "locks": _locks,
     "calendar": _calendar,
+    "after": _after,
 }
 OVERLAPS = ("allow", "allow(n)", "skip", "queue(n)", "replace")
 _LATER = """
-after argv call cwd env id limits notify output_limit previous_name script shell
+argv call cwd env id limits notify output_limit previous_name script shell
 stdin success_codes target user where
 """
 # Fields of later releases.

@@ -30,6 +30,8 @@ POINTS: Mapping[str, str] = {
     "injector.publish.uncommitted": "the mark is written and not committed",
     "injector.publish.marked": "everything is done: nothing may be done again",
     "injector.gate.freed": "runs are back in line, and nobody has judged them",
+    "injector.follow.uncommitted": "what ends of runs start is inserted, no commit: the ends still count",
+    "injector.follow.committed": "ends of runs have started others, and are forgotten: no second time",
     "injector.release.uncommitted": "waiting runs are let out, no commit: they still wait",
     "injector.release.committed": "waiting runs were let out, and nobody has rung for them",
     "injector.republish.leased": "unclaimed runs are leased for another doorbell that never comes",

@@ -123,7 +123,7 @@ def _before(since: datetime) -> datetime:
 
 def _revision(row: Any, calendars_then: Mapping[Pin, Calendar]) -> Revision:
     content = json.loads(row["document"])
-    schedule, interval_s = content["schedule"], content.get("interval_s")
+    schedule, interval_s = content.get("schedule"), content.get("interval_s")
     return Revision(
         number=row["revision"],
         at=row["at"],

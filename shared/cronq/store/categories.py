@@ -29,7 +29,7 @@ from cronq.domain.schedule import needs_seed
 from cronq.domain.strict_json import pointer, shown
 from cronq.domain.timing import TIMING_FIELDS
 from cronq.runtime import crash
-from cronq.store import alerts, calendars, dialect, jobs, limits, runs
+from cronq.store import alerts, calendars, chains, dialect, jobs, limits, runs
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, job_columns
 from cronq.store.settling import settle
@@ -92,7 +92,7 @@ def replace(tx: Tx, wanted: CategoryDocument, author: Author, conditions: Condit
     standing = _concurrency(tx, category_id)
     change = plan({name: r.spec for name, r in active.items()}, wanted, standing)
     removal_guard(change, len(active), conditions.allow_removals)
-    warnings = tuple(wanted.warnings(now))
+    warnings = (*wanted.warnings(now), *chains.examine(tx, wanted, change.removed))
     if conditions.dry_run:
         return Put(change, revision, warnings)
     if change.changes_jobs:
@@ -178,6 +178,7 @@ class _Edit:
         self.category = wanted.name
         self.author = author
         self.now = now
+        self.wanted = wanted
         self.specs = {spec.name: spec for spec in wanted.jobs}
         self.provenance = json.dumps(dict(wanted.source)) if wanted.source else None
 
@@ -193,6 +194,7 @@ class _Edit:
         self._remove([by_name[n] for n in change.removed])
         touched = [by_name[n].id for n in (*change.added, *updated, *change.removed) if n in by_name]
         alerts.clear_all(self.tx, alerts.BAD_JOB, [alerts.job(job_id) for job_id in touched], self.now)
+        chains.write(self.tx, self.wanted, self.category_id, self.now)
 
     def _seeded(self, spec: JobSpec, record: JobRecord | None) -> JobSpec:
         """A job keeps the seed that it once had: its category and first name."""

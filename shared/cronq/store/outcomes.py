@@ -13,7 +13,7 @@ from cronq.domain.errors import BadMessage
 from cronq.domain.event import SEQ, SEQ_SUPERSEDED, EventType, OutputChunk, RunEvent
 from cronq.domain.retry import Policy
 from cronq.domain.run import ENDS, Change, State, Superseded, Verdict, decide, outcome
-from cronq.store import changes, dialect, jobs
+from cronq.store import changes, dialect, followed, jobs
 from cronq.store.changes import Losses, Row
 from cronq.store.engine import Tx
 from cronq.store.events import OWNER, event_row, insert_events
@@ -61,6 +61,7 @@ def apply(tx: Tx, told: Sequence[RunEvent], now: datetime) -> Applied:
     _note_jobs(tx, counting, rows, now)
     insert_events(tx, kept)
     changes.write(tx, touched.values())
+    followed.note_again(tx, result.losses.found_again)
     result.changed = len(touched)
     return result
 

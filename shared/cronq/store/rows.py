@@ -20,7 +20,7 @@ DEFAULT_KEY = "default"
 EXTRAS = (
     "start", "end", "description", "timeout", "kill_grace", "tags",
     "guarantee", "max_attempts", "retry_delay", "retry_backoff", "overlap", "misfire", "misfire_limit",
-    "start_deadline", "jitter", "priority", "locks", "calendar",
+    "start_deadline", "jitter", "priority", "locks", "calendar", "after",
 )  # fmt: skip
 
 CALENDAR_REVISION = "calendar_revision"

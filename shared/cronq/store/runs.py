@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from cronq.domain import ids
 from cronq.domain.event import SEQ_ENDED_HERE, SEQ_QUEUED
 from cronq.domain.run import LIVE, WAITING, Kind, State
-from cronq.store import dialect
+from cronq.store import dialect, followed
 from cronq.store.engine import Tx
 from cronq.store.events import event_row, insert_events
 from cronq.store.tables import deadlines, events, jobs, parked, runs
@@ -37,6 +37,7 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
     )
     limited = [r for r in rows if r["expires_at"] is not None and r["run_id"] in fresh]
     dialect.insert_new(tx, deadlines, [{n: r[n] for n in ("run_id", "expires_at")} for r in limited])
+    followed.note_new(tx, rows)
     return fresh
 
 

@@ -341,19 +341,41 @@ skips = sa.Table(
     sa.Column("at", Instant(), nullable=False),
 )
 
+# What a job comes after, by the names in its definition: an upstream that is not there yet binds when it is.
 chains = sa.Table(
     "chains",
     metadata,
-    sa.Column("upstream_id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("outcome", ascii_char(8), nullable=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("upstream_category", name_text(255), nullable=False),
+    sa.Column("upstream_name", name_text(255), nullable=False),
+    sa.Column("outcome", ascii_char(8), nullable=False),  # success, failure, end
+    sa.Column("joined", sa.Boolean, nullable=False, server_default="0"),
 )
 
+# Runs whose end may start others, until they have ended.
 followed = sa.Table(
     "followed",
     metadata,
     sa.Column("run_id", ascii_char(32), primary_key=True),
     sa.Column("job_id", sa.Integer, nullable=False),
+)
+
+# Slots of a join that has begun, is not complete, and must not start after `due_at`.
+joins = sa.Table(
+    "joins",
+    metadata,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("scheduled_for", Instant(), primary_key=True),
+    sa.Column("due_at", Instant(), nullable=False),
+)
+
+# Which ends made which runs; `runs.caused_by` has the one that came last.
+causes = sa.Table(
+    "causes",
+    metadata,
+    sa.Column("cause_id", ascii_char(32), primary_key=True),
+    sa.Column("run_id", ascii_char(32), primary_key=True),
 )
 
 calendars = sa.Table(

@@ -44,6 +44,7 @@ OURS = {
     "tags", "timeout", "kill_grace", "guarantee", "max_attempts", "retry_delay", "retry_backoff",
     "calendar", "calendar_remarks",
     "overlap", "priority", "locks",
+    "after", "followers",
 }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def test_a_job_of_very_many_fields_is_refused_as_a_whole() -> None:
         ("env", {"A=B": "secret-value"}),
         ("argv", ["true"]),
         ("limits", {"cpu": 1}),
-        ("after", None),
+        ("cwd", "/"),
         ("previous_name", "old"),
     ],
 )

@@ -14,6 +14,7 @@ from cronq import store
 from cronq.bus.interface import Bus
 from cronq.bus.topology import shared_queues
 from cronq.domain.errors import Unavailable
+from cronq.injector.chains import Chains, give_up_once
 from cronq.injector.expand import adopt_unseen_once, expand_once
 from cronq.injector.publish import Publisher, lease_once
 from cronq.injector.release import expire_once, forget_once, release_once, set_free_once
@@ -63,6 +64,7 @@ class Injector:
             republish=timedelta(seconds=settings.republish_s),
             plain_queues=frozenset(settings.plain_queues),
         )
+        self._chains = Chains(db)
         self._watch = Watch(db, bus, name=owner, lease=timedelta(seconds=settings.lease_s))
         self._canary = Chore(self._watch.canary_every.total_seconds(), self._send_canary)
         self._chores = self._make_chores(settings.lease_s)
@@ -81,6 +83,7 @@ class Injector:
             Chore(min(2.0, lease_s / 6), watch.reap),
             Chore(2.0, watch.send_kills),
             Chore(0.5, lambda: expire_once(self._db)),
+            Chore(0.5, lambda: give_up_once(self._db)),
             Chore(2.0, lambda: forget_once(self._db)),
             Chore(5.0, self._measure),
             Chore(5.0, watch.judge_late),
@@ -106,6 +109,7 @@ class Injector:
             self._memory.note(expanded.last_run)
         if expanded.bells:
             crash.reach("injector.expand.committed")
+        followed = self._chains.follow_once()
         released = set_free_once(self._db, catch_up_rate=self._catch_up_rate)
         released += release_once(self._db, self._window)
         published = self._publish(expanded.bells)
@@ -115,7 +119,7 @@ class Injector:
         for chore in self._chores:
             chore.run_if_due(now)
         self._stepped_at = now
-        return bool(expanded.jobs or released or published)
+        return bool(expanded.jobs or followed or released or published)
 
     def _stand_still(self, held: Held) -> None:
         """Until a person has accepted the database as it is; what comes from runners still goes through."""

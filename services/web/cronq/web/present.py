@@ -19,6 +19,7 @@ from cronq.domain.preview import Planned
 from cronq.domain.run import LIVE, WAITING, State
 from cronq.domain.waiting import Wait
 from cronq.store.categories import Put
+from cronq.store.chains import Follower
 from cronq.store.history import Edges
 from cronq.store.line import NEVER
 from cronq.store.rows import JobRecord
@@ -76,9 +77,21 @@ def put(done: Put) -> Json:
     }
 
 
-def job(record: JobRecord, category_name: str | None, runs: Sequence[Json]) -> Json:
+def job(
+    record: JobRecord, category_name: str | None, runs: Sequence[Json], followers: Sequence[Follower]
+) -> Json:
     """A job: the ancestor's fields, then ours."""
-    return _ancestors_job(record, category_name) | {"runs": list(runs)} | _our_job(record)
+    after: Json = {"followers": [_follower(each) for each in followers]}
+    return _ancestors_job(record, category_name) | {"runs": list(runs)} | _our_job(record) | after
+
+
+def _follower(follower: Follower) -> Json:
+    return {
+        "job_id": follower.job_id,
+        "job": str(follower.job),
+        "on": str(follower.on),
+        "joined": follower.joined,
+    }
 
 
 def _ancestors_job(record: JobRecord, category_name: str | None) -> Json:
@@ -131,6 +144,7 @@ def _our_job(record: JobRecord) -> Json:
         "overlap": spec.overlap,
         "priority": spec.priority,
         "locks": list(spec.locks),
+        "after": None if spec.after is None else spec.after.plain(),
     }
 
 
@@ -165,8 +179,13 @@ def _status(state: State) -> str:
     return "succeeded" if state is State.SUCCEEDED else "failed"
 
 
-def run(row: Row, job_record: JobRecord | None, category_name: str | None) -> Json:
-    """A run with every field that is fixed by name, then what else there is to know."""
+def run(
+    row: Row, job_record: JobRecord | None, category_name: str | None, caused: Sequence[str] = ()
+) -> Json:
+    """A run with every field that is fixed by name, then what else there is to know.
+
+    `caused` are the runs that its end made.
+    """
     times: Json = {name: instant(row[name]) for name in _RUN_INSTANTS}
     return {
         "id": row["run_id"],
@@ -187,6 +206,8 @@ def run(row: Row, job_record: JobRecord | None, category_name: str | None) -> Js
         "revision": row["revision"],
         "commit": row["commit"],
         **_more_of_run(row),
+        "caused_by": row["caused_by"],
+        "caused": list(caused),
     }
 
 

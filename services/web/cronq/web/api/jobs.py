@@ -14,7 +14,7 @@ from cronq.domain.calendar_remarks import calendar_remarks
 from cronq.domain.errors import NotFound
 from cronq.domain.run import Trigger
 from cronq.domain.schedule import ScheduleError
-from cronq.store import history, jobs, requests
+from cronq.store import chains, history, jobs, requests
 from cronq.store.requests import Wish
 from cronq.store.rows import JobRecord
 from cronq.web import present
@@ -113,6 +113,7 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
     now = store.now(tx)
     names = jobs.category_names(tx)
     runs = history.of_jobs(tx, [record.id for record in records], RUNS_SHOWN)
+    followers = chains.followers(tx, [record.id for record in records])
     edges = history.edges(tx, [row["run_id"] for rows in runs.values() for row in rows])
     return [
         present.job(
@@ -122,6 +123,7 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
                 present.ancestors_run(row, edges.get(row["run_id"], history.Edges()))
                 for row in runs.get(record.id, [])
             ],
+            followers.get(record.id, []),
         )
         | {"calendar_remarks": _remarks(record, now)}
         for record in records

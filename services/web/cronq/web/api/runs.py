@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, lost, outcomes, runs, waits
+from cronq.store import chains, jobs, lost, outcomes, runs, waits
 from cronq.store.lost import Decision
 from cronq.web import present
 from cronq.web.api.body import read_choice, refuse_fields
@@ -135,9 +135,11 @@ def _named(tx: store.Tx, rows: Sequence[present.Row]) -> list[present.Json]:
     records = jobs.by_ids(tx, {row["job_id"] for row in rows})
     names = jobs.category_names(tx)
     waiting = waits.in_short(tx, rows)
+    caused = chains.caused_by(tx, [row["run_id"] for row in rows])
     named = []
     for row in rows:
         record = records.get(row["job_id"])
         category = names.get(record.category_id or 0) if record else None
-        named.append(present.run(row, record, category) | {"waiting_for": waiting.get(row["run_id"])})
+        shown = present.run(row, record, category, caused.get(row["run_id"], ()))
+        named.append(shown | {"waiting_for": waiting.get(row["run_id"])})
     return named

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from cronq import store
 from cronq.domain.errors import Conflict, NotFound
 from cronq.domain.run import Trigger
-from cronq.store import jobs, requests, runs, waits
+from cronq.store import chains, jobs, requests, runs, waits
 from cronq.store.requests import Wish
 from cronq.store.rows import JobRecord
 from cronq.web.auth import actor
@@ -55,6 +55,8 @@ def _facts(tx: store.Tx, job: JobRecord) -> dict[str, object]:
         "standing": standing(job, now),
         "coming": job_facts.next_of(job, now),
         "revisions": job_facts.history(jobs.revisions(tx, job.id)),
+        "after": chains.edges_to(tx, [job.id]),
+        "followers": chains.followers(tx, [job.id])[job.id],
     }
 
 

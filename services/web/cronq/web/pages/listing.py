@@ -118,8 +118,10 @@ def standing(job: JobRecord, now: datetime) -> Sign | None:
 
 
 def schedule_text(job: JobRecord) -> str:
-    """The schedule as it was written, with its zone; of a bare interval `every 5m`."""
+    """The schedule as it was written, with its zone; of a bare interval `every 5m`; else what it follows."""
     schedule = job.spec.schedule
+    if job.spec.after is not None:
+        return job.spec.after.in_words()
     if schedule is None:
         return f"every {format_duration(job.interval)}" if job.interval else "once"
     written = schedule if isinstance(schedule, str) else "; ".join(schedule)

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 from cronq import store
 from cronq.domain.errors import NotFound
 from cronq.domain.run import ENDED, State
-from cronq.store import jobs, lost, runs, waits
+from cronq.store import chains, jobs, lost, runs, waits
 from cronq.store.lost import Decision
 from cronq.web.auth import actor
 from cronq.web.context import web
@@ -16,6 +16,8 @@ from cronq.web.pages import job_facts, ledger, output, run_facts
 from cronq.web.pages.frame import is_fragment, render
 from cronq.web.pages.ledger import Run
 from cronq.web.pages.listing import category_of
+
+MOST_CAUSED = 20
 
 
 def show_run(run_id: str) -> str:
@@ -54,12 +56,24 @@ def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
         "steps": run_facts.steps(run),
         "events": run_facts.told(runs.events_of(tx, run["run_id"])),
     }
+    facts |= _causes(tx, run)
     if job is not None:
         is_present = run["revision"] in (None, job.revision)
         revisions = [] if is_present else jobs.revisions(tx, job.id)
         facts["command"] = job_facts.command_of(job, run["revision"], revisions)
         facts["category"] = category_of(job, jobs.category_names(tx))
     return facts
+
+
+def _causes(tx: store.Tx, run: Run) -> dict[str, object]:
+    """The run that started it, and those that it started, each with its job's names."""
+    caused = chains.caused_by(tx, [run["run_id"]])[run["run_id"]]
+    named = chains.names_of(tx, [*caused[:MOST_CAUSED], *([run["caused_by"]] if run["caused_by"] else [])])
+    return {
+        "cause": (run["caused_by"], named.get(run["caused_by"])),
+        "caused": [(run_id, named.get(run_id)) for run_id in caused[:MOST_CAUSED]],
+        "more_caused": max(0, len(caused) - MOST_CAUSED),
+    }
 
 
 def more_output(run_id: str) -> dict[str, object]:

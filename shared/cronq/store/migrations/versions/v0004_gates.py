@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from cronq.store.migrations.steps import add, create, index
-from cronq.store.tables import Instant, ascii_char, free_text, long_text
+from cronq.store.tables import Instant, ascii_char, free_text, long_text, name_text
 
 revision = "0004"
 down_revision = "0003"
@@ -95,15 +95,30 @@ def _create_pauses() -> None:
 def _create_chains() -> None:
     create(
         "chains",
-        sa.Column("upstream_id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("upstream_category", name_text(255), nullable=False),
+        sa.Column("upstream_name", name_text(255), nullable=False),
         sa.Column("outcome", ascii_char(8), nullable=False),
-        indexes={"ix_chains_job": ["job_id"]},
+        sa.Column("joined", sa.Boolean, nullable=False, server_default="0"),
+        indexes={"ix_chains_upstream": ["upstream_category", "upstream_name"]},
     )
     create(
         "followed",
         sa.Column("run_id", ascii_char(32), primary_key=True),
         sa.Column("job_id", sa.Integer, nullable=False),
+    )
+    create(
+        "joins",
+        sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("scheduled_for", Instant(), primary_key=True),
+        sa.Column("due_at", Instant(), nullable=False),
+        indexes={"ix_joins_due": ["due_at"]},
+    )
+    create(
+        "causes",
+        sa.Column("cause_id", ascii_char(32), primary_key=True),
+        sa.Column("run_id", ascii_char(32), primary_key=True),
     )
 
 
