@@ -127,7 +127,8 @@ def _newest(job: DueJob, instants: list[datetime], now: datetime, *, is_first: b
     """Those that may run. The last one is nothing that was caught up if it is on time and none was missed."""
     refused = [at for at in instants if job.misfires.refuses(at, now)]
     if len(refused) > MOST_MISSED_ROWS:
-        yield from _missed(refused)
+        # Only a deadline refuses so many: the oldest of them, without a gap.
+        yield from _missed(refused, job.misfires.refuses(refused[0], now) or "misfire")
     for at in instants:
         why = job.misfires.refuses(at, now)
         if why is None:
@@ -137,10 +138,8 @@ def _newest(job: DueJob, instants: list[datetime], now: datetime, *, is_first: b
             yield _slot(at, missed=why)
 
 
-def _missed(instants: list[datetime]) -> tuple[Occurrence, ...]:
+def _missed(instants: list[datetime], why: str = "misfire") -> tuple[Occurrence, ...]:
     if len(instants) <= MOST_MISSED_ROWS:
-        return tuple(_slot(at, missed="misfire") for at in instants)
-    summary = replace(
-        _slot(instants[0], missed="misfire"), last_scheduled_for=instants[-1], count=len(instants)
-    )
+        return tuple(_slot(at, missed=why) for at in instants)
+    summary = replace(_slot(instants[0], missed=why), last_scheduled_for=instants[-1], count=len(instants))
     return (summary,)

@@ -17,7 +17,7 @@ from cronq.domain import gate as gates
 from cronq.domain.event import SEQ_QUEUED
 from cronq.domain.gate import Closed, Decision, Gates, Go, Hold, Limit, Need, Park, Skip, Waiting
 from cronq.domain.overlap import Overlap, Rule
-from cronq.domain.run import State
+from cronq.domain.run import State, Trigger
 from cronq.domain.turns import take_turns
 from cronq.store import dialect, jobs, limits
 from cronq.store.engine import Tx
@@ -37,6 +37,7 @@ _PLACE = (
     runs.c.priority,
     runs.c.category_id,
     runs.c.triggered_by,
+    runs.c.actor,
 )
 
 
@@ -113,9 +114,10 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
 
 def _stopped(row: Any, record: JobRecord | None, closed: Closed) -> str | None:
     key = record.key if record else ""
-    return closed.gate(
-        job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=row.triggered_by
-    )
+    # What a person let out from the outage board is asked for, though it came by itself once.
+    is_let_out = row.actor is not None and row.triggered_by == Trigger.CATCH_UP
+    trigger = Trigger.MANUAL if is_let_out else row.triggered_by
+    return closed.gate(job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=trigger)
 
 
 def _needs(row: Any, record: JobRecord | None, known: Mapping[str, Limit]) -> tuple[Need, ...]:
@@ -344,7 +346,10 @@ def _free(tx: Tx, run_ids: Sequence[str]) -> int:
         return 0
     waiting = tx.execute(
         sa.update(runs)
-        .where(runs.c.run_id.in_(sorted(run_ids)), runs.c.state == State.SCHEDULED)
+        # Meanwhile a person may have given one an instant.
+        .where(
+            runs.c.run_id.in_(sorted(run_ids)), runs.c.state == State.SCHEDULED, runs.c.release_at == NEVER
+        )
         .values(release_at=None)
     ).rowcount
     tx.execute(sa.delete(parked).where(parked.c.run_id.in_(sorted(run_ids))))
