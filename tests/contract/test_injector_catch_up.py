@@ -16,6 +16,7 @@ from cronq.domain.run import Denial, State
 from cronq.injector import release
 from cronq.injector.expand import expand_once
 from cronq.injector.release import expire_once, release_once, set_free_once
+from cronq.runtime import crash
 from cronq.store import audits, doorbells, limits, line, runs
 from cronq.store.audits import Scope
 from cronq.store.claims import Granted
@@ -55,10 +56,8 @@ def after_noon(clock: Clock) -> Clock:
 
 def outage(db: store.Store, count: int = 300, **fields: object) -> None:
     """Nobody has looked at so many jobs since eleven; every tenth is more urgent than the others."""
-    jobs = [
-        definition(f"job {k}", **{"schedule": HALF_HOURLY, "priority": -1 if k % 10 == 0 else 0, **fields})
-        for k in range(count)
-    ]
+    common: dict[str, Any] = {"schedule": HALF_HOURLY, **fields}
+    jobs = [definition(f"job {k}", priority=-1 if k % 10 == 0 else 0, **common) for k in range(count)]
     put(db, *jobs, now=NOON - HOUR - SECOND)
 
 
@@ -196,10 +195,10 @@ def test_a_crash_between_the_steps_of_a_release_loses_and_doubles_nothing(
         if at == point:
             raise SystemExit(137)
 
-    monkeypatch.setattr(release.crash, "reach", dies)
+    monkeypatch.setattr(crash, "reach", dies)
     with pytest.raises(SystemExit):
         let_out_once(db)
-    monkeypatch.setattr(release.crash, "reach", lambda at: None)
+    monkeypatch.setattr(crash, "reach", lambda at: None)
     for _ in range(4):
         clock.tick()
         let_out_once(db)
@@ -260,7 +259,7 @@ def test_what_jitter_spreads_does_not_wait_for_its_turn_as_well(db: store.Store,
 # -- the deadline to start
 
 
-def one_run(db: store.Store, clock: Clock, **fields: object) -> str:
+def one_run(db: store.Store, clock: Clock, **fields: Any) -> str:
     """On time, and to be started within 90 s."""
     clock.now = NOON + SECOND
     put(db, definition(schedule=HALF_HOURLY, start_deadline=90, **fields), now=NOON - SECOND)

@@ -103,6 +103,15 @@ def _revisions(tx: Tx, records: Sequence[JobRecord], window: Window) -> dict[int
     return revisions
 
 
+def revision_of(tx: Tx, job_id: int, number: int) -> Revision | None:
+    """One revision of a job (the primary key)."""
+    query = sa.select(job_revisions).where(
+        job_revisions.c.job_id == job_id, job_revisions.c.revision == number
+    )
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _revision(row)
+
+
 def _before(since: datetime) -> datetime:
     """Far enough before, where there is such a time."""
     return max(since, datetime.min.replace(tzinfo=since.tzinfo) + _MARGIN) - _MARGIN
@@ -142,7 +151,7 @@ def _rows(tx: Tx, job_ids: Collection[int], window: Window) -> dict[int, list[Ro
         runs, "FORCE INDEX (ux_runs_occurrence)", "mysql"
     )
     into = slot.where(
-        runs.c.state == State.MISSED,
+        runs.c.state.in_((State.MISSED, State.SKIPPED)),
         runs.c.scheduled_for < window.since,
         runs.c.last_scheduled_for >= window.since,
     ).with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, missed, runs
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -11,5 +11,6 @@ BLUEPRINTS = (
     fleet.blueprint,
     dead_letters.blueprint,
     audit.blueprint,
+    missed.blueprint,
     failover.blueprint,
 )
