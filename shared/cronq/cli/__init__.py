@@ -15,6 +15,7 @@ from cronq.cli.dead import dead_group
 from cronq.cli.decisions import accept_failover_command, decide_command, retry_command
 from cronq.cli.demo import seed_command
 from cronq.cli.doctor import doctor_command
+from cronq.cli.missed import missed_group
 from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
@@ -40,6 +41,7 @@ cronq.add_command(db_group)
 cronq.add_command(dead_group)
 cronq.add_command(decide_command)
 cronq.add_command(doctor_command)
+cronq.add_command(missed_group)
 cronq.add_command(next_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)

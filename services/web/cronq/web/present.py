@@ -118,6 +118,10 @@ def _our_job(record: JobRecord) -> Json:
         "max_attempts": spec.max_attempts,
         "retry_delay": format_duration(spec.retry_delay),
         "retry_backoff": spec.retry_backoff,
+        "misfire": spec.misfire,
+        "misfire_limit": spec.misfire_limit,
+        "start_deadline": None if spec.start_deadline is None else format_duration(spec.start_deadline),
+        "jitter": format_duration(spec.jitter),
     }
 
 

@@ -9,10 +9,8 @@ from datetime import datetime, timedelta
 from flask import Blueprint, Response, jsonify, request
 
 from cronq import store
-from cronq.domain import gate as gates
 from cronq.domain.duration import format_duration
 from cronq.domain.errors import NotFound
-from cronq.domain.gate import Limit
 from cronq.domain.missed import (
     MOST,
     MOST_EVERY,
@@ -25,7 +23,7 @@ from cronq.domain.missed import (
     Which,
 )
 from cronq.domain.strict_json import shown
-from cronq.store import categories, jobs, limits, missed, missed_orders
+from cronq.store import categories, jobs, missed, missed_orders
 from cronq.store.missed import Scope
 from cronq.store.missed_orders import Done
 from cronq.store.rows import JobRecord
@@ -35,6 +33,7 @@ from cronq.web.api.page import link_next
 from cronq.web.api.params import MAX_ID, Params, no_params
 from cronq.web.auth import actor
 from cronq.web.context import web
+from cronq.web.let_out import pace
 
 blueprint = Blueprint("missed", __name__)
 
@@ -95,18 +94,6 @@ def _ordered(action: Action) -> Response:
     unchanged = [{"run": run_id, "why": why} for run_id, why in done.unchanged]
     told = {"action": action, "changed": done.changed, "unchanged": unchanged, "left": done.left}
     return jsonify({"data": {"done": told}})
-
-
-def order_one(tx: store.Tx, run_id: str, action: Action, by: str) -> Done:
-    """What a page's button does; of a row that stands for many the latest. Raises NotFound, Conflict."""
-    order = Order(action=action, actor=by, which=Which.LATEST)
-    return missed_orders.carry_out_on(tx, order, [run_id], store.now(tx), pace(tx))
-
-
-def pace(tx: store.Tx) -> Limit:
-    """How fast a backlog is let out: as somebody set it, or else as the settings say."""
-    limit = limits.all_limits(tx).get(gates.CATCH_UP, Limit())
-    return limit if limit.rate else Limit(rate=web().settings.catch_up_rate, period=timedelta(seconds=1))
 
 
 @dataclass(frozen=True, kw_only=True)

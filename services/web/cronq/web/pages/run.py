@@ -6,12 +6,16 @@ from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from cronq import store
-from cronq.domain.errors import NotFound
-from cronq.domain.run import ENDED, State
-from cronq.store import jobs, lost, runs
+from cronq.domain.errors import Conflict, NotFound
+from cronq.domain.misfire import LATEST
+from cronq.domain.missed import Standing
+from cronq.domain.run import ENDED, Kind, State
+from cronq.store import jobs, lost, missed, runs
 from cronq.store.lost import Decision
+from cronq.store.rows import JobRecord
 from cronq.web.auth import actor
 from cronq.web.context import web
+from cronq.web.let_out import let_out
 from cronq.web.pages import job_facts, ledger, output, run_facts
 from cronq.web.pages.frame import is_fragment, render
 from cronq.web.pages.ledger import Run
@@ -52,6 +56,7 @@ def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
         "ended": run["state"] in ENDED,
         "steps": run_facts.steps(run),
         "events": run_facts.told(runs.events_of(tx, run["run_id"])),
+        **_board(tx, run, job),
     }
     if job is not None:
         is_present = run["revision"] in (None, job.revision)
@@ -59,6 +64,17 @@ def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
         facts["command"] = job_facts.command_of(job, run["revision"], revisions)
         facts["category"] = category_of(job, jobs.category_names(tx))
     return facts
+
+
+def _board(tx: store.Tx, run: Run, job: JobRecord | None) -> dict[str, object]:
+    """What the outage board says of it, if it is there: why it did not run, and whether it can be run."""
+    [row] = missed.with_gates(tx, [run["run_id"]])
+    stands = missed.standing(row)
+    if stands is None or stands is Standing.LOST or run["kind"] != Kind.SLOT:
+        return {"why_not_run": "", "can_let_out": False}
+    rule = job.spec.misfire_rule if job is not None else LATEST
+    why = run_facts.why_not_run(run, rule, row["gate"])
+    return {"why_not_run": why, "can_let_out": missed.refusal(row, job) is None}
 
 
 def more_output(run_id: str) -> dict[str, object]:
@@ -85,6 +101,21 @@ def cancel_run(run_id: str) -> Response:
         raise _unknown(run_id)
     flash(*_said(was))
     return redirect(url_for("pages.run", run_id=run_id))
+
+
+def let_out_run(run_id: str) -> Response:
+    """POST: a missed, expired, skipped or held occurrence runs now, in its own row."""
+    wanted, by = _checked(run_id), actor(request)
+    try:
+        done = web().db.transact(lambda tx: let_out(tx, wanted, by))
+    except Conflict as error:
+        flash(str(error), "bad")
+        return redirect(url_for("pages.run", run_id=wanted))
+    if not done.changed:
+        flash(f"Nothing was done: {done.unchanged[0][1]}.", "bad")
+        return redirect(url_for("pages.run", run_id=wanted))
+    flash("It runs as soon as a runner takes it.", "good")
+    return redirect(url_for("pages.run", run_id=done.changed[0]))
 
 
 def decide_run(run_id: str) -> Response:
