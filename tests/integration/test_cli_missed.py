@@ -94,7 +94,7 @@ def test_the_latest_of_each_job_runs(cronq: Cronq, db: Store, ids: list[str]) ->
 def test_all_of_a_category_is_skipped_with_a_reason(cronq: Cronq, db: Store, ids: list[str]) -> None:
     done = cronq("skip", "--since", "2h", "--category", "cat", "--all", "--reason", "done by hand")
 
-    assert (done.code, done.out) == (0, "3 occurrences skipped\n")
+    assert (done.code, done.out) == (0, "3 rows skipped\n")
     assert {r["reason"].partition(": ")[2] for r in runs_of(db)} == {"done by hand"}
 
 

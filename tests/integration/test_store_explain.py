@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from cronq import store
 from cronq.domain.event import EventType
+from cronq.domain.missed import Action, Standing, Which
 from cronq.domain.run import State
 from cronq.store import (
     alerts,
@@ -21,6 +22,7 @@ from cronq.store import (
     leases,
     line,
     migrate,
+    missed,
     open_store,
     outcomes,
     requests,
@@ -279,6 +281,26 @@ def test_a_reading_query_uses_its_index(db: store.Store, name: str) -> None:
 
     assert row["key"] == index, row
     assert row["type"] != "ALL", row
+
+
+@pytest.mark.parametrize("job_id", [None, 7])
+def test_the_outage_board_reads_a_range_of_an_index_for_each_way_to_stand(
+    db: store.Store, job_id: int | None
+) -> None:
+    scope = missed.Scope(since=NOON - 60 * SECOND, job_id=job_id, standings=frozenset(Standing))
+    reads = [
+        lambda tx: missed.listed(tx, scope),
+        lambda tx: missed.by_job(tx, scope),
+        lambda tx: missed.orderable(tx, scope, Action.RUN, Which.ALL),
+        lambda tx: missed.orderable(tx, scope, Action.RUN, Which.LATEST),
+    ]
+    for read in reads:
+        [(statement, parameters)] = statements(db, read)
+        rows = [row for row in plan(db, statement, parameters) if row["table"] in ("runs", "parked")]
+
+        used = {row["key"] for row in rows}
+        assert used <= {"ix_runs_state", "ix_runs_job_state", "PRIMARY", "ix_parked_gate"}, rows
+        assert "ALL" not in {row["type"] for row in rows}, rows
 
 
 @pytest.mark.parametrize("name", WRITING)

@@ -152,9 +152,9 @@ def _check(selection: Mapping[str, Any]) -> None:
 def _print(done: Mapping[str, Any]) -> None:
     changed, left = len(done["changed"]), done["left"]
     what = {"run": "let out", "skip": "skipped", "shift": "shifted"}[done["action"]]
-    click.echo(
-        f"{changed} occurrence{'' if changed == 1 else 's'} {what}{f', {left} rows are left' if left else ''}"
-    )
+    unit = "row" if done["action"] == "skip" else "occurrence"  # a row that stands for many is skipped as one
+    counted = f"{changed} {unit}{'' if changed == 1 else 's'} {what}"
+    click.echo(f"{counted}, {left} rows are left" if left else counted)
     if done["unchanged"]:
         rows = [[each["run"], each["why"]] for each in done["unchanged"]]
         click.echo(table([["LEFT AS IT IS", "WHY"], *rows]))
