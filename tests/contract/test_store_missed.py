@@ -332,6 +332,23 @@ def test_the_latest_of_a_row_that_stands_for_many_gets_a_row_of_its_own(
     assert_audit_is_clean(db, clock)
 
 
+def test_two_orders_at_once_for_the_latest_are_one(
+    db: store.Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one looked before the first one was carried out."""
+    outage(db, 3 * HOUR, "many")
+    put(db, definition("few", misfire="skip"), category="other", now=NOON - 5 * MINUTE)
+    work(db)
+    scope = Scope(since=SINCE, standings=ORDERED)
+    with db.read() as tx:
+        seen = missed.orderable(tx, scope, RUN, Which.LATEST)
+
+    assert len(order(db, clock, RUN, scope, which=Which.LATEST).changed) == len(seen) == 2
+    monkeypatch.setattr(missed, "orderable", lambda *_: seen)
+    assert order(db, clock, RUN, scope, which=Which.LATEST).changed == []
+    assert_audit_is_clean(db, clock)
+
+
 def test_all_of_it_can_be_let_out(db: store.Store, clock: Clock) -> None:
     outage(db, 3 * HOUR)
 

@@ -201,18 +201,21 @@ class _Work:
         return Split.of(found, self._order.which, since, until)
 
     def _was_split(self, row: Row) -> bool:
-        """Whether somebody took the latest off a row that is named; asked for twice it is one order."""
+        """Whether somebody took the latest off it; asked for twice, also at once, it is one order."""
         schedule = self._schedule(row)
-        if not self._is_named or self._order.which is not Which.LATEST or schedule is None:
+        if self._order.which is not Which.LATEST or schedule is None:
             return False
-        following = schedule.next_after(row["last_scheduled_for"])
+        following = schedule.next_after(row["last_scheduled_for"] or row["scheduled_for"])
+        until = self._scope.until if self._scope else None
+        if following is None or (until is not None and following >= until):
+            return False
         query = sa.select(runs_table.c.run_id).where(
             runs_table.c.job_id == row["job_id"],
             runs_table.c.kind == Kind.SLOT,
             runs_table.c.scheduled_for == following,
             runs_table.c.actor.is_not(None),
         )
-        return following is not None and self._tx.execute(query).first() is not None
+        return self._tx.execute(query).first() is not None
 
     def _cut(self, row: Row, split: Split) -> str | None:
         """The first part keeps the row, as it begins at its instant; the others get new ones."""
