@@ -1,8 +1,9 @@
-"""The audit on whatever a job may go through: edits, pauses, removals, SQL, outages, in any order."""
+"""The audit on whatever a job may go through: edits, removals, SQL, outages and orders about them, mixed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from cronq import store
 from cronq.domain.audit import Report, Window
+from cronq.domain.errors import InvalidInput
+from cronq.domain.gate import Limit
+from cronq.domain.missed import ORDERED, Action, Order, Which
 from cronq.injector.expand import adopt_unseen_once, expand_once
-from cronq.store import audits
-from cronq.store.audits import Scope
+from cronq.store import audits, missed_orders
+from cronq.store.audits import Scope as AuditScope
+from cronq.store.missed import Scope
 from tests.factories import HOUR, NOON, SECOND, Clock, by_hand, definition, execute, put, runs_of, wipe
 
 Deed = Callable[[store.Store, Clock], None]
@@ -45,6 +50,21 @@ def _sql(change: str) -> Deed:
     return lambda db, _: execute(db, f"UPDATE jobs SET {change}")
 
 
+def _order(action: Action, which: Which, since_s: int, length_s: int) -> Deed:
+    """Of the outage board, about a part of what was missed."""
+
+    def deed(db: store.Store, clock: Clock) -> None:
+        work(db, clock)
+        since = clock.now.replace(microsecond=0) - since_s * SECOND
+        scope = Scope(since=since, until=since + length_s * SECOND, standings=ORDERED)
+        to = clock.now + HOUR if action is Action.SHIFT else None
+        order = Order(action=action, actor="ann", which=which, to=to)
+        with suppress(InvalidInput):  # more than one order lets out
+            db.transact(lambda tx: missed_orders.carry_out(tx, order, scope, clock.now, Limit()))
+
+    return deed
+
+
 def _move(seconds: int) -> Deed:
     """Not back to where a row stands for many: what runs again there is a double, and told as one."""
 
@@ -62,7 +82,17 @@ def _move(seconds: int) -> Deed:
 
 DEEDS = st.one_of(
     st.builds(
-        lambda s, on: _put(definition(schedule=s, enabled=on)), st.sampled_from(SCHEDULES), st.booleans()
+        lambda s, on, rule: _put(definition(schedule=s, enabled=on, misfire=rule, misfire_limit=150)),
+        st.sampled_from(SCHEDULES),
+        st.booleans(),
+        st.sampled_from(["latest", "skip", "all"]),
+    ),
+    st.builds(
+        _order,
+        st.sampled_from(list(Action)),
+        st.sampled_from(list(Which)),
+        st.sampled_from([700, 9_000, 90_000, 10**6]),
+        st.sampled_from([60, 1_800, 10**6]),
     ),
     st.builds(lambda name: _put(definition(command=name)), st.sampled_from(["a", "b"])),
     st.sampled_from([_put(), _put(definition()), _put(definition(), definition("other"))]),
@@ -88,7 +118,7 @@ PASSING = st.sampled_from([0, 1, 30, 61, 600, 9_000, 90_000]).flatmap(lambda s: 
 
 
 def audited(db: store.Store, clock: Clock, since_s: int = -3_600) -> Report:
-    return audits.audit(db, Window.of(NOON + since_s * SECOND, None, clock.now), Scope())
+    return audits.audit(db, Window.of(NOON + since_s * SECOND, None, clock.now), AuditScope())
 
 
 # Shrinking what is this slow takes minutes.
@@ -123,5 +153,5 @@ def test_whatever_happens_by_the_rules_has_no_finding(
         lost = slots[since_s % len(slots)]
         execute(db, "DELETE FROM runs WHERE run_id = :id", id=lost["run_id"])
         clock.tick(HOUR)
-        found = audits.audit(db, Window(NOON - HOUR, clock.now - HOUR, clock.now - HOUR), Scope())
+        found = audits.audit(db, Window(NOON - HOUR, clock.now - HOUR, clock.now - HOUR), AuditScope())
         assert found.holes[0].scheduled_for == lost["scheduled_for"]

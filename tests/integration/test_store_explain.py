@@ -14,6 +14,7 @@ from sqlalchemy import event
 from cronq import store
 from cronq.domain.event import EventType
 from cronq.domain.gate import NOTHING_CLOSED
+from cronq.domain.missed import Action, Standing, Which
 from cronq.domain.run import State
 from cronq.store import (
     alerts,
@@ -29,6 +30,7 @@ from cronq.store import (
     leases,
     line,
     migrate,
+    missed,
     open_store,
     outcomes,
     requests,
@@ -387,6 +389,26 @@ def test_durations_of_jobs_are_read_by_their_index_in_its_order(db: store.Store)
     assert len(rows) == forecasts.RUNS_LOOKED_AT
     assert {(row["key"], row["type"]) for row in rows} == {("ix_runs_job_state", "ref")}, rows
     assert not any("filesort" in (row["Extra"] or "") for row in rows), rows
+
+
+@pytest.mark.parametrize("job_id", [None, 7])
+def test_the_outage_board_reads_a_range_of_an_index_for_each_way_to_stand(
+    db: store.Store, job_id: int | None
+) -> None:
+    scope = missed.Scope(since=NOON - 60 * SECOND, job_id=job_id, standings=frozenset(Standing))
+    reads = [
+        lambda tx: missed.listed(tx, scope),
+        lambda tx: missed.by_job(tx, scope),
+        lambda tx: missed.orderable(tx, scope, Action.RUN, Which.ALL),
+        lambda tx: missed.orderable(tx, scope, Action.RUN, Which.LATEST),
+    ]
+    for read in reads:
+        [(statement, parameters)] = statements(db, read)
+        rows = [row for row in plan(db, statement, parameters) if row["table"] in ("runs", "parked")]
+
+        used = {row["key"] for row in rows}
+        assert used <= {"ix_runs_state", "ix_runs_job_state", "PRIMARY", "ix_parked_gate"}, rows
+        assert "ALL" not in {row["type"] for row in rows}, rows
 
 
 @pytest.mark.parametrize("name", WRITING)

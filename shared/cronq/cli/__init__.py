@@ -20,6 +20,7 @@ from cronq.cli.explain import explain_command
 from cronq.cli.forecast import forecast_command
 from cronq.cli.import_crontab import import_group
 from cronq.cli.limits import limits_group
+from cronq.cli.missed import missed_group
 from cronq.cli.next import next_command
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
@@ -52,6 +53,7 @@ cronq.add_command(explain_command)
 cronq.add_command(import_group)
 cronq.add_command(forecast_command)
 cronq.add_command(limits_group)
+cronq.add_command(missed_group)
 cronq.add_command(next_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)

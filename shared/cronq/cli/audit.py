@@ -34,8 +34,8 @@ def audit_command(
     Exits 1 when an occurrence has no row (a hole) or several (a double), or a row is of no occurrence.
     """
     wanted = {
-        "since": _instant(since),
-        "until": None if until is None else _instant(until),
+        "since": as_instant(since),
+        "until": None if until is None else as_instant(until),
         "category": category,
     }
     report = _ask(wanted, job)
@@ -62,8 +62,8 @@ def _ask(wanted: Mapping[str, str | None], job: str | None) -> Mapping[str, Any]
     return found
 
 
-def _instant(text: str) -> str:
-    """What is no duration is left to the API to judge."""
+def as_instant(text: str) -> str:
+    """Also of how long ago; what is no duration is left to the API to judge."""
     try:
         ago = parse_duration(text)
     except ScheduleError:

@@ -34,7 +34,8 @@ SEQ = {
 }
 SEQ_SUPERSEDED = 100  # added to the place of an event that changed nothing
 SEQ_ENDED_HERE = 7  # missed, skipped, expired, cancelled or lost: decided by the database's side
-SEQ_DECIDED = 8  # by a person, about an attempt whose end nobody knew
+SEQ_DECIDED = 8  # by a person, about an attempt whose end nobody knew, or that is not wanted
+SEQ_LET_OUT = 9  # by a person, of an occurrence that was missed or held
 
 
 @dataclass(frozen=True)

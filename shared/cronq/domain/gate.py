@@ -109,6 +109,11 @@ class Closed:
         return subject not in (self.pauses if kind == "pause" else self.windows.values())
 
 
+def trigger_of(triggered_by: str, actor: str | None) -> str:
+    """What a person let out from the outage board is asked for, though it came by itself once."""
+    return Trigger.MANUAL if actor is not None and triggered_by == Trigger.CATCH_UP else triggered_by
+
+
 ASKED_FOR = frozenset({Trigger.MANUAL, Trigger.API, Trigger.RERUN})
 NOTHING_CLOSED = Closed()
 

@@ -116,6 +116,15 @@ def _calendars(tx: Tx, rows: Sequence[Any]) -> dict[Pin, Calendar]:
     return calendars.as_of(tx, {(c["calendar"]["name"], c[CALENDAR_REVISION]) for c in contents})
 
 
+def revision_of(tx: Tx, job_id: int, number: int) -> Revision | None:
+    """One revision of a job (the primary key)."""
+    query = sa.select(job_revisions).where(
+        job_revisions.c.job_id == job_id, job_revisions.c.revision == number
+    )
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else _revision(row, _calendars(tx, [row]))
+
+
 def _before(since: datetime) -> datetime:
     """Far enough before, where there is such a time."""
     return max(since, datetime.min.replace(tzinfo=since.tzinfo) + _MARGIN) - _MARGIN

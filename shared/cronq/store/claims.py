@@ -49,12 +49,15 @@ def answer(
     answers: list[Answer] = []
     newly: list[Claim] = []
     held: list[tuple[Claim, str]] = []
+    too_late: set[str] = set()
     for claim in claims:
         view = views.get(claim.run_id)
         job = None if view is None else records.get(view.job_id)
         denial = decide_claim(view, claim) or _unfit(job)
         if denial or view is None or job is None:
             answers.append((claim, denial or Denial("unknown_run")))
+            if view is not None and view.expired and view.state is State.QUEUED:
+                too_late.add(view.run_id)
             continue
         if view.state is State.QUEUED:
             gate = restraint.gate(rows[claim.run_id], job, claim.host) if restraint else None
@@ -71,6 +74,7 @@ def answer(
     _record(tx, newly, rows, records, now=now, lease_until=lease_until, epoch=epoch)
     _put_back(tx, held, rows, now)
     _end_orphans(tx, [r for r in rows.values() if r["job_id"] not in records], now)
+    _expire(tx, [row for run_id, row in rows.items() if run_id in too_late and row["job_id"] in records], now)
     return answers
 
 
@@ -108,8 +112,10 @@ def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
             runs.c.lineage,
             runs.c.instance,
             runs.c.expires_at,
+            runs.c.retries,
             runs.c.scheduled_for,
             runs.c.triggered_by,
+            runs.c.actor,
             runs.c.priority,
             runs.c.turn,
             runs.c.category_id,
@@ -123,7 +129,8 @@ def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
 
 def _view(row: sa.RowMapping, now: datetime) -> ClaimView:
     owner = Owner(row["runner"], row["lineage"], row["instance"]) if row["instance"] else None
-    expired = row["expires_at"] is not None and row["expires_at"] < now
+    # The deadline is for the start: a retry makes up for one that was in time.
+    expired = row["expires_at"] is not None and row["expires_at"] < now and not row["retries"]
     return ClaimView(
         row["run_id"], row["job_id"], State(row["state"]), row["attempt"], owner, expired=expired
     )
@@ -133,6 +140,12 @@ def _end_orphans(tx: Tx, rows: Sequence[sa.RowMapping], now: datetime) -> None:
     """Nobody can ever run these, so they must not be published for ever."""
     waiting = [OpenRun(r["run_id"], r["job_id"], r["attempt"]) for r in rows if r["state"] in WAITING]
     end_here(tx, waiting, State.CANCELLED, "job removed", now)
+
+
+def _expire(tx: Tx, rows: Sequence[sa.RowMapping], now: datetime) -> None:
+    """Whoever asks is told `expired`, so nobody could ever run these."""
+    late = [OpenRun(r["run_id"], r["job_id"], r["attempt"]) for r in rows]
+    end_here(tx, late, State.EXPIRED, "deadline", now)
 
 
 def _granted_view(view: ClaimView, claim: Claim) -> ClaimView:

@@ -15,6 +15,7 @@ from cronq.domain.overlap import Overlap, Rule
 from cronq.domain.run import State
 from cronq.store import holding, jobs, limits
 from cronq.store.engine import Tx
+from cronq.store.line import NEVER
 from cronq.store.restraint import alive_on
 from cronq.store.tables import parked, runs
 
@@ -164,6 +165,9 @@ def _free(tx: Tx, run_ids: Sequence[str]) -> int:
     tx.execute(sa.delete(parked).where(parked.c.run_id.in_(sorted(run_ids))))
     return tx.execute(
         sa.update(runs)
-        .where(runs.c.run_id.in_(sorted(run_ids)), runs.c.state == State.SCHEDULED)
+        # Meanwhile a person may have given one an instant.
+        .where(
+            runs.c.run_id.in_(sorted(run_ids)), runs.c.state == State.SCHEDULED, runs.c.release_at == NEVER
+        )
         .values(release_at=None)
     ).rowcount

@@ -36,6 +36,7 @@ _PLACE = (
     runs.c.turn,
     runs.c.category_id,
     runs.c.triggered_by,
+    runs.c.actor,
 )
 
 
@@ -112,9 +113,8 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
 
 def _stopped(row: Any, record: JobRecord | None, closed: Closed) -> str | None:
     key = record.key if record else ""
-    return closed.gate(
-        job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=row.triggered_by
-    )
+    trigger = gates.trigger_of(row.triggered_by, row.actor)
+    return closed.gate(job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=trigger)
 
 
 def _needs(row: Any, record: JobRecord | None, known: Mapping[str, Limit]) -> tuple[Need, ...]:

@@ -36,7 +36,7 @@ class Restraint:
             job_id=job.id,
             category_id=row["category_id"],
             routing_key=job.key,
-            trigger=row["triggered_by"],
+            trigger=gates.trigger_of(row["triggered_by"], row["actor"]),
         )
         if stop is not None or host not in self.room:
             return stop

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -15,6 +15,9 @@ from cronq.store import dialect, followed
 from cronq.store.engine import Tx
 from cronq.store.events import event_row, insert_events
 from cronq.store.tables import deadlines, events, jobs, parked, runs
+
+# A run that was claimed in time is looked at again after this long: it may have been given back.
+LOOK_AGAIN = timedelta(minutes=1)
 
 
 def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozenset[str]:
@@ -104,8 +107,8 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
     Returns how many.
 
     So an outage of the runners does not leave a copy per occurrence to run. A retry is no such copy:
-    it makes up for a start that did not end well. Rows that a claim holds at this moment are being
-    claimed: they are passed over, not waited for.
+    it makes up for a start that did not end well. Nor is one that a person let out, knowing its age.
+    Rows that a claim holds at this moment are being claimed: they are passed over, not waited for.
     """
     if not job_ids:
         return 0
@@ -116,6 +119,7 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
             runs.c.state.in_(WAITING),
             runs.c.kind == Kind.SLOT,
             runs.c.retries == 0,
+            runs.c.actor.is_(None),
         )
         .order_by(runs.c.run_id)
         .with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")
@@ -188,7 +192,14 @@ def expire(tx: Tx, now: datetime, limit: int) -> int:
         .with_for_update()
     ).all()
     end_here(tx, [OpenRun(*row) for row in found], State.EXPIRED, "deadline", now)
-    tx.execute(sa.delete(deadlines).where(deadlines.c.run_id.in_(ids)))
+    # What is claimed may be given back unstarted, and then is too late all the same.
+    claimed = sa.select(runs.c.run_id).where(runs.c.run_id.in_(ids), runs.c.state == State.CLAIMED)
+    later = sorted(tx.execute(claimed).scalars())
+    if later:
+        tx.execute(
+            sa.update(deadlines).where(deadlines.c.run_id.in_(later)).values(expires_at=now + LOOK_AGAIN)
+        )
+    tx.execute(sa.delete(deadlines).where(deadlines.c.run_id.in_(sorted({*ids} - {*later}))))
     return len(found)
 
 

@@ -45,6 +45,7 @@ OURS = {
     "calendar", "calendar_remarks",
     "overlap", "priority", "locks",
     "after", "followers",
+    "misfire", "misfire_limit", "start_deadline", "jitter",
 }  # fmt: skip
 
 

@@ -441,3 +441,46 @@ def test_anything_is_either_a_job_or_refused_with_printable_problems(value: dict
     problems = found_in(dict[object, object](MINIMAL.items()) | value)
     assert all(p.pointer.startswith("/jobs/3") for p in problems)
     assert all(p.code and p.message.isprintable() for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code", "said"),
+    [
+        ("misfire", "every", "invalid_value", '"every" is not allowed; one of latest, skip, all is'),
+        ("misfire", "ALL", "invalid_value", "one of latest, skip, all is"),
+        ("misfire", "", "invalid_value", "one of latest, skip, all is"),
+        ("misfire", True, "invalid_type", "true"),
+        ("misfire", ["all"], "invalid_type", "list"),
+        ("misfire_limit", 0, "invalid_value", "1 to 1000 is"),
+        ("misfire_limit", 1_001, "invalid_value", "1 to 1000 is"),
+        ("misfire_limit", "10", "invalid_type", "must be a whole number"),
+        ("misfire_limit", 1.5, "invalid_type", "must be a whole number"),
+        ("misfire_limit", True, "invalid_type", "must be a whole number"),
+        ("misfire_limit", None, "invalid_type", "must be a whole number"),
+        ("start_deadline", 0, "invalid_value", "0 is not allowed; 1s to "),
+        ("start_deadline", -5, "invalid_duration", "a sign is not allowed"),
+        ("start_deadline", "soon", "invalid_duration", "not understood"),
+        ("start_deadline", "P1M", "invalid_duration", "months and years have no fixed length"),
+        ("start_deadline", "1d1d", "invalid_duration", "not understood"),
+        ("start_deadline", True, "invalid_type", "true"),
+        ("jitter", "-10m", "invalid_duration", "a sign is not allowed"),
+        ("jitter", "9999d", "invalid_value", "0s to "),
+        ("jitter", None, "invalid_type", "null"),
+        ("jitter", 0.5, "invalid_type", "0.5"),
+    ],
+)
+def test_what_becomes_of_missed_occurrences_is_read_strictly(
+    field: str, value: object, code: str, said: str
+) -> None:
+    check(field, value, code, said)
+
+
+@pytest.mark.parametrize(("word", "near"), [("lates", "latest"), ("skips", "skip"), ("al", "all")])
+def test_a_misfire_rule_that_is_nearly_one_is_named(word: str, near: str) -> None:
+    assert problem_of("misfire", word).hint == f'did you mean "{near}"?'
+
+
+def test_no_deadline_may_be_written_out() -> None:
+    fields = {"start_deadline": None, "jitter": 0, "misfire": "all", "misfire_limit": 1000}
+
+    assert found_in({**MINIMAL, **fields}) == ()

@@ -208,7 +208,9 @@ def _ledger(due: Sequence[_Due], way: _Way, publish_at: datetime) -> tuple[list[
         if at_once:
             spec = job.spec
             bells.append(Doorbell(str(row["run_id"]), 1, job.id, spec.name, spec.command, job.key, 0))
-        elif not _is_over(occurrence) and way.park(str(row["run_id"]), job, occurrence):
+        elif _is_over(occurrence) or row["release_at"] is not None:
+            continue  # where jitter still spreads it, the gates are asked when its time has come
+        elif way.park(str(row["run_id"]), job, occurrence):
             row["release_at"] = line.NEVER
     return rows, bells
 

@@ -145,6 +145,10 @@ def _our_job(record: JobRecord) -> Json:
         "priority": spec.priority,
         "locks": list(spec.locks),
         "after": None if spec.after is None else spec.after.plain(),
+        "misfire": spec.misfire,
+        "misfire_limit": spec.misfire_limit,
+        "start_deadline": None if spec.start_deadline is None else format_duration(spec.start_deadline),
+        "jitter": format_duration(spec.jitter),
     }
 
 

@@ -69,11 +69,15 @@ class Params:
 
     def states(self, name: str) -> frozenset[State]:
         """States of runs, separated by commas."""
+        return frozenset(State(word) for word in self.words(name, tuple(State)))
+
+    def words(self, name: str, allowed: Sequence[str]) -> frozenset[str]:
+        """Some of these words, separated by commas."""
         words = [word.strip() for word in (self._read(name) or "").split(",")]
         for word in words:
-            if word and word not in list(State):
-                self._refuse(name, word, ", ".join(State))
-        return frozenset(State(word) for word in words if word in list(State))
+            if word and word not in allowed:
+                self._refuse(name, word, ", ".join(allowed))
+        return frozenset(word for word in words if word in allowed)
 
     def instant(self, name: str) -> datetime | None:
         """An instant of RFC 3339, in UTC."""
@@ -81,7 +85,7 @@ class Params:
         if value is None:
             return None
         try:
-            return _instant(value)
+            return as_instant(value)
         except ValueError:
             hint = "in a URL, + is written %2B" if " " in value else ""
             self._refuse(name, value, "an RFC 3339 instant such as 2026-01-31T14:00:00Z", hint)
@@ -123,7 +127,8 @@ class Params:
         return Problem("unknown_parameter", "", message, hint)
 
 
-def _instant(text: str) -> datetime:
+def as_instant(text: str) -> datetime:
+    """An instant of RFC 3339, in UTC; raises ValueError."""
     if not _INSTANT.fullmatch(text):
         raise ValueError
     try:
@@ -144,9 +149,13 @@ def job_id_in(path: str) -> int:
     raise NotFound(f"Job not found for id {shown(path)}")
 
 
+def is_run_id(text: str) -> bool:
+    return _RUN_ID.fullmatch(text) is not None
+
+
 def run_id_in(path: str) -> str:
     """Raises NotFound for what can be no run's id."""
-    if _RUN_ID.fullmatch(path):
+    if is_run_id(path):
         return path
     raise NotFound(f"no run has the id {shown(path)}")
 

@@ -13,7 +13,7 @@ from cronq.web.pages.humanize import FILTERS
 from cronq.web.pages.job import order_run, show_job
 from cronq.web.pages.jobs import show_jobs
 from cronq.web.pages.ledger import ended_at, seconds_run
-from cronq.web.pages.run import cancel_run, decide_run, more_output, show_run
+from cronq.web.pages.run import cancel_run, decide_run, let_out_run, more_output, show_run
 from cronq.web.pages.run_facts import ending
 from cronq.web.pages.runners import show_runners
 from cronq.web.pages.states import sign
@@ -26,6 +26,7 @@ blueprint.add_url_rule("/job/<int:job_id>", "order_run", order_run, methods=["PO
 blueprint.add_url_rule("/run/<run_id>", "run", show_run)
 blueprint.add_url_rule("/run/<run_id>/output", "more_output", more_output)
 blueprint.add_url_rule("/run/<run_id>/cancel", "cancel_run", cancel_run, methods=["POST"])
+blueprint.add_url_rule("/run/<run_id>/let-out", "let_out_run", let_out_run, methods=["POST"])
 blueprint.add_url_rule("/run/<run_id>/decide", "decide_run", decide_run, methods=["POST"])
 blueprint.add_url_rule("/failures", "failures", show_failures)
 blueprint.add_url_rule("/runners", "runners", show_runners)

@@ -6,12 +6,16 @@ from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from cronq import store
-from cronq.domain.errors import NotFound
-from cronq.domain.run import ENDED, State
-from cronq.store import chains, jobs, lost, runs, waits
+from cronq.domain.errors import Conflict, NotFound
+from cronq.domain.misfire import LATEST
+from cronq.domain.missed import Standing
+from cronq.domain.run import ENDED, Kind, State
+from cronq.store import chains, jobs, lost, missed, runs, waits
 from cronq.store.lost import Decision
+from cronq.store.rows import JobRecord
 from cronq.web.auth import actor
 from cronq.web.context import web
+from cronq.web.let_out import let_out
 from cronq.web.pages import job_facts, ledger, output, run_facts
 from cronq.web.pages.frame import is_fragment, render
 from cronq.web.pages.ledger import Run
@@ -55,6 +59,7 @@ def _facts(tx: store.Tx, run: Run) -> dict[str, object]:
         "waiting": waits.of_run(tx, run),
         "steps": run_facts.steps(run),
         "events": run_facts.told(runs.events_of(tx, run["run_id"])),
+        **_board(tx, run, job),
     }
     facts |= _causes(tx, run)
     if job is not None:
@@ -74,6 +79,17 @@ def _causes(tx: store.Tx, run: Run) -> dict[str, object]:
         "caused": [(run_id, named.get(run_id)) for run_id in caused[:MOST_CAUSED]],
         "more_caused": max(0, len(caused) - MOST_CAUSED),
     }
+
+
+def _board(tx: store.Tx, run: Run, job: JobRecord | None) -> dict[str, object]:
+    """What the outage board says of it, if it is there: why it did not run, and whether it can be run."""
+    [row] = missed.with_gates(tx, [run["run_id"]])
+    stands = missed.standing(row)
+    if stands is None or stands is Standing.LOST or run["kind"] != Kind.SLOT:
+        return {"why_not_run": "", "can_let_out": False}
+    rule = job.spec.misfire_rule if job is not None else LATEST
+    why = run_facts.why_not_run(run, rule, row["gate"])
+    return {"why_not_run": why, "can_let_out": missed.refusal(row, job) is None}
 
 
 def more_output(run_id: str) -> dict[str, object]:
@@ -100,6 +116,21 @@ def cancel_run(run_id: str) -> Response:
         raise _unknown(run_id)
     flash(*_said(was))
     return redirect(url_for("pages.run", run_id=run_id))
+
+
+def let_out_run(run_id: str) -> Response:
+    """POST: a missed, expired, skipped or held occurrence runs now, in its own row."""
+    wanted, by = _checked(run_id), actor(request)
+    try:
+        done = web().db.transact(lambda tx: let_out(tx, wanted, by))
+    except Conflict as error:
+        flash(str(error), "bad")
+        return redirect(url_for("pages.run", run_id=wanted))
+    if not done.changed:
+        flash(f"Nothing was done: {done.unchanged[0][1]}.", "bad")
+        return redirect(url_for("pages.run", run_id=wanted))
+    flash("It runs as soon as a runner takes it.", "good")
+    return redirect(url_for("pages.run", run_id=done.changed[0]))
 
 
 def decide_run(run_id: str) -> Response:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from cronq.domain.duration import format_duration
+from cronq.domain.misfire import Misfires
+from cronq.domain.run import State
 from cronq.web.pages.ledger import Run
 
 STEPS = ("scheduled_for", "published_at", "claimed_at", "started_at", "finished_at", "recorded_at")
@@ -32,6 +35,25 @@ def steps(run: Run) -> list[Step]:
             after = (at - found[-1].at).total_seconds() if found else None
             found.append(Step(column.partition("_")[0], at, after))
     return found
+
+
+def why_not_run(run: Run, rule: Misfires, gate: str | None) -> str:
+    """In words, why an occurrence that is on the outage board did not run; '' where its reason says it."""
+    if gate is not None:
+        return _HELD.get(gate.partition(":")[0], "It is held back.")
+    if run["state"] == State.EXPIRED or run["reason"] == "deadline":
+        deadline = "" if rule.start_deadline is None else f" of {format_duration(rule.start_deadline)}"
+        return f"It could not start before its job's deadline{deadline}, so it never did."
+    if run["reason"] == "misfire":
+        return f"CronQ was down or behind at its instant. The rule of its job now: {rule.in_words()}."
+    return "Nobody had claimed it when a later one was due." if run["reason"] == "superseded" else ""
+
+
+_HELD = {
+    "pause": "It is due, and held by a pause.",
+    "window": "It is due, and held by a maintenance window.",
+    "rate": "It is late, and waits its turn: what an outage left is let out bit by bit.",
+}
 
 
 def ending(run: Run) -> str:
