@@ -62,6 +62,10 @@ def pause_of(subject: str) -> str:
     return f"pause:{subject}"
 
 
+def is_pause(gate: str) -> bool:
+    return gate.startswith("pause:")
+
+
 def window_of(name: str) -> str:
     return f"window:{name}"
 

@@ -16,12 +16,12 @@ from cronq.domain.category import CategoryDocument, Plan, plan, removal_guard
 from cronq.domain.errors import PreconditionFailed
 from cronq.domain.ids import run_id
 from cronq.domain.job import JobSpec
-from cronq.domain.occurrence import expand_all
+from cronq.domain.occurrence import Occurrence, expand_all
 from cronq.domain.run import State
 from cronq.domain.schedule import needs_seed
 from cronq.domain.timing import TIMING_FIELDS
 from cronq.runtime import crash
-from cronq.store import alerts, dialect, jobs, runs
+from cronq.store import alerts, dialect, jobs, runs, skips
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord, document, job_columns, job_record
 from cronq.store.tables import categories
@@ -234,6 +234,10 @@ class _Edit:
 
     def _settle(self, records: Sequence[JobRecord], state: State, reason: str | None) -> None:
         """Occurrences that are due this moment by what the jobs were get their rows, in this state."""
+        on = [record for record in records if record.spec.enabled and record.removed_at is None]
+        due = {record.id: list(expand_all(record.due_job(), self.now)) for record in on}
+        if state is State.SCHEDULED:
+            due |= skips.take(self.tx, due)
         rows = [
             runs.new_row(
                 run_id(self.now, secrets.randbits),
@@ -241,19 +245,18 @@ class _Edit:
                 kind=occurrence.kind,
                 scheduled_for=occurrence.scheduled_for,
                 triggered_by=occurrence.trigger,
-                state=State.MISSED if occurrence.missed else state,
+                state=_settled(occurrence, state),
                 routing_key=record.key,
                 now=self.now,
-                reason=occurrence.missed or reason,
+                reason=occurrence.missed or occurrence.skipped or reason,
                 revision=record.revision,
                 last_scheduled_for=occurrence.last_scheduled_for,
                 missed_count=occurrence.count,
                 category_id=record.category_id,
                 priority=record.spec.priority,
             )
-            for record in records
-            if record.spec.enabled and record.removed_at is None
-            for occurrence in expand_all(record.due_job(), self.now)
+            for record in on
+            for occurrence in due[record.id]
         ]
         runs.insert(self.tx, rows, self.now)
 
@@ -277,6 +280,12 @@ class _Edit:
                 for job_id, revision, spec, next_run, replaced_run in changed
             ],
         )
+
+
+def _settled(occurrence: Occurrence, state: State) -> State:
+    if occurrence.missed:
+        return State.MISSED
+    return State.SKIPPED if occurrence.skipped else state
 
 
 # -- reading

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from cronq.domain import gate as gates
 from cronq.domain.event import SEQ_QUEUED
 from cronq.domain.gate import Closed, Decision, Gates, Go, Hold, Limit, Need, Park, Skip, Waiting
+from cronq.domain.misfire import Misfire
 from cronq.domain.overlap import Overlap, Rule
-from cronq.domain.run import State
+from cronq.domain.run import State, Trigger
 from cronq.domain.turns import take_turns
 from cronq.store import dialect, jobs, limits
 from cronq.store.engine import Tx
@@ -37,6 +38,7 @@ _PLACE = (
     runs.c.priority,
     runs.c.category_id,
     runs.c.triggered_by,
+    runs.c.routing_key,
 )
 
 
@@ -97,10 +99,10 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
     held: list[tuple[Any, Decision]] = []
     for row in line:
         record = records.get(row.job_id)
-        stop = _stopped(row, record, closed)
+        stop = _stopped(row, closed)
         asks = _needs(row, record, known)
         if stop is not None:
-            held.append((row, Park(stop)))
+            held.append((row, Skip("paused") if _is_pointless(row, record, stop) else Park(stop)))
         elif record is not None and asks:
             needy.append((row, Waiting(row.run_id, row.priority, asks, record.spec.overlap_rule)))
         else:
@@ -111,11 +113,21 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
     return _carry_out(tx, decided, now, released=len(free))
 
 
-def _stopped(row: Any, record: JobRecord | None, closed: Closed) -> str | None:
-    key = record.key if record else ""
+def _stopped(row: Any, closed: Closed) -> str | None:
+    """By the key of the run: its job may have another one since."""
     return closed.gate(
-        job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=row.triggered_by
+        job_id=row.job_id,
+        category_id=row.category_id,
+        routing_key=row.routing_key,
+        trigger=row.triggered_by,
     )
+
+
+def _is_pointless(row: Any, record: JobRecord | None, gate: str) -> bool:
+    """Whether a pause stops an occurrence of a job that makes up for nothing, before it ever started."""
+    if record is None or record.spec.misfire_rule.rule is not Misfire.SKIP or not gates.is_pause(gate):
+        return False
+    return row.attempt == 1 and row.triggered_by in (Trigger.SCHEDULE, Trigger.CATCH_UP)
 
 
 def _needs(row: Any, record: JobRecord | None, known: Mapping[str, Limit]) -> tuple[Need, ...]:
