@@ -16,6 +16,13 @@ from cronq.cli.decisions import accept_failover_command, decide_command, retry_c
 from cronq.cli.demo import seed_command
 from cronq.cli.doctor import doctor_command
 from cronq.cli.next import next_command
+from cronq.cli.pauses import (
+    pause_command,
+    pauses_command,
+    resume_command,
+    skip_command,
+    snooze_command,
+)
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
@@ -41,9 +48,14 @@ cronq.add_command(dead_group)
 cronq.add_command(decide_command)
 cronq.add_command(doctor_command)
 cronq.add_command(next_command)
+cronq.add_command(pause_command)
+cronq.add_command(pauses_command)
+cronq.add_command(resume_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)
 cronq.add_command(seed_command)
+cronq.add_command(skip_command)
+cronq.add_command(snooze_command)
 cronq.add_command(up_command)
 add_services(cronq)
 

@@ -146,7 +146,7 @@ def _count_held(tx: Tx, subject: str, now: datetime, shares: defaultdict[int, Sh
 def _count_not_run(tx: Tx, lifted: Pause, shares: defaultdict[int, Share]) -> bool:
     """Occurrences since the pause began that don't run (ux_runs_occurrence); whether all were counted."""
     left = MOST_COUNTED
-    for job_ids in _chunks(_jobs_of(tx, lifted.subject)):
+    for job_ids in _chunks(jobs_of(tx, lifted.subject)):
         some = (
             sa.select(
                 runs.c.job_id, runs.c.state, sa.func.coalesce(runs.c.missed_count, 1).label("occurrences")
@@ -177,7 +177,7 @@ def _count_not_run(tx: Tx, lifted: Pause, shares: defaultdict[int, Share]) -> bo
     return True
 
 
-def _jobs_of(tx: Tx, subject: str) -> list[int]:
+def jobs_of(tx: Tx, subject: str) -> list[int]:
     """The ids of the jobs that a subject stands for, ascending."""
     kind, _, name = subject.partition(":")
     query = sa.select(jobs.c.id).where(jobs.c.removed_at.is_(None)).order_by(jobs.c.id)
@@ -302,3 +302,10 @@ def held_of_job(tx: Tx, job_id: int) -> int:
         .where(runs.c.job_id == job_id, runs.c.state == State.SCHEDULED, parked.c.gate.like("pause:%"))
     )
     return int(tx.execute(query).scalar_one())
+
+
+def keys_of_jobs(tx: Tx) -> set[str]:
+    """The routing keys that jobs have."""
+    key = sa.func.coalesce(jobs.c.routing_key, DEFAULT_KEY)
+    found = tx.execute(sa.select(key).where(jobs.c.removed_at.is_(None)).distinct().limit(limits.MOST))
+    return {str(each).strip() for each in found.scalars()}

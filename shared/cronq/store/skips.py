@@ -12,7 +12,7 @@ from cronq.domain.occurrence import Occurrence
 from cronq.domain.pause import MOST_REASON, Skip, skip_next
 from cronq.store import dialect
 from cronq.store.engine import Tx
-from cronq.store.tables import skips
+from cronq.store.tables import jobs, skips
 
 
 def put(tx: Tx, job_ids: Collection[int], wanted: Skip, now: datetime) -> None:
@@ -81,6 +81,17 @@ def of_jobs(tx: Tx, job_ids: Collection[int]) -> dict[int, Skip]:
         rows = tx.execute(sa.select(skips).where(skips.c.job_id.in_(some)))
         found |= {row["job_id"]: _skip(row) for row in rows.mappings()}
     return found
+
+
+def by_category(tx: Tx) -> dict[int, int]:
+    """How many jobs of each category skip some."""
+    query = (
+        sa.select(jobs.c.category_id, sa.func.count())
+        .select_from(skips.join(jobs, jobs.c.id == skips.c.job_id))
+        .where(jobs.c.removed_at.is_(None), jobs.c.category_id.is_not(None))
+        .group_by(jobs.c.category_id)
+    )
+    return dict(tx.execute(query).all())
 
 
 def _skip(row: Any) -> Skip:

@@ -42,6 +42,7 @@ ANCESTORS_RUN = {
 OURS = {
     "schedule", "schedule_text", "timezone", "dst", "start", "end", "enabled", "revision", "description",
     "tags", "timeout", "kill_grace", "guarantee", "max_attempts", "retry_delay", "retry_backoff",
+    "paused", "skip_next",
 }  # fmt: skip
 
 

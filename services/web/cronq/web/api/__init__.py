@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, runs
+from cronq.web.api import audit, categories, dead_letters, failover, fleet, jobs, pauses, runs
 
 BLUEPRINTS = (
     categories.blueprint,
@@ -12,4 +12,5 @@ BLUEPRINTS = (
     dead_letters.blueprint,
     audit.blueprint,
     failover.blueprint,
+    pauses.blueprint,
 )

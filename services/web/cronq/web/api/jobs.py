@@ -21,6 +21,7 @@ from cronq.web.api.runs import named_run
 from cronq.web.api.wanted import WantedJobs
 from cronq.web.auth import actor
 from cronq.web.context import web
+from cronq.web.pausing import Held
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -102,6 +103,7 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
     names = jobs.category_names(tx)
     runs = history.of_jobs(tx, [record.id for record in records], RUNS_SHOWN)
     edges = history.edges(tx, [row["run_id"] for rows in runs.values() for row in rows])
+    held = Held.of(tx, records, names)
     return [
         present.job(
             record,
@@ -111,5 +113,6 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
                 for row in runs.get(record.id, [])
             ],
         )
+        | held.told(record)
         for record in records
     ]

@@ -30,7 +30,7 @@ class Coming:
 
 
 def coming(job: JobRecord, now: datetime) -> Coming:
-    """What `next_run` and the schedule promise; a paused or removed job promises nothing."""
+    """What `next_run` and the schedule promise; a disabled or removed job promises nothing."""
     try:
         remarks = job.spec.warnings(now)
         place = zone.load(job.spec.timezone) if job.spec.timezone else None
