@@ -31,6 +31,10 @@ def paused(visitor: Visitor) -> list[tuple[str, str, bool]]:
     return [(p.subject, p.reason, p.until is not None) for p in found]
 
 
+def snooze(visitor: Visitor, page: str, form: dict[str, str]) -> None:
+    visitor.order(f"{page}/pause", page, 302, **form)
+
+
 def main_of(visitor: Visitor, path: str) -> str:
     html = visitor.read(path)
     return text_of(html[html.index("<main") :])
@@ -59,7 +63,7 @@ def test_a_job_is_paused_says_so_and_is_resumed(visitor: Visitor) -> None:
 def test_a_snooze_ends_by_itself(visitor: Visitor) -> None:
     job_id = visitor.samples.job()
     page = f"/job/{job_id}"
-    visitor.order(f"{page}/pause", on=page, must_end="1", **{"for": "2h"})
+    snooze(visitor, page, {"for": "2h", "must_end": "1"})
 
     assert paused(visitor) == [(f"job:{job_id}", "", True)]
     html = text_of(visitor.read(page))
@@ -78,7 +82,7 @@ def test_a_snooze_ends_by_itself(visitor: Visitor) -> None:
 def test_a_wrong_pause_is_told_and_changes_nothing(visitor: Visitor, form: dict[str, str], said: str) -> None:
     job_id = visitor.samples.job()
     page = f"/job/{job_id}"
-    visitor.order(f"{page}/pause", on=page, **form)
+    snooze(visitor, page, form)
 
     assert said in text_of(visitor.read(page))
     assert paused(visitor) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -199,3 +200,33 @@ def test_a_job_that_is_switched_off_uses_up_none(db: store.Store, clock: Clock) 
 
     assert ends(db, job_id) == [("skipped", "paused")]
     assert remaining(db, job_id) == {job_id: 3}
+
+
+def test_two_injectors_skip_just_as_many_as_somebody_said(db: store.Store, clock: Clock) -> None:
+    put(db, *(definition(f"job {n}", misfire="all") for n in range(20)), now=clock.now)
+    ids = [job_named(db, f"job {n}").id for n in range(20)]
+    skip(db, clock, 4, *ids)
+    stop, broken = threading.Event(), list[BaseException]()
+
+    def inject() -> None:
+        try:
+            while not stop.is_set():
+                expand_once(db, locked_by="host.1", window=2_000, publish_lease=2 * SECOND)
+        except BaseException as error:
+            broken.append(error)
+            raise
+
+    threads = [threading.Thread(target=inject) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(8):
+        clock.tick(MINUTE)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    work(db)
+
+    assert broken == []
+    assert remaining(db, *ids) == {}
+    assert [states_of(db, job_id).count("skipped") for job_id in ids] == [4] * 20
+    assert is_clean(db, clock)

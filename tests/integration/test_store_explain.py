@@ -23,8 +23,10 @@ from cronq.store import (
     migrate,
     open_store,
     outcomes,
+    pauses,
     requests,
     runs,
+    skips,
 )
 from tests.factories import (
     LEASE,
@@ -75,6 +77,10 @@ FILL = (
     """INSERT INTO dead_letters (message_id, queue, reason, body, at, retry_requested_at)
         SELECT MD5(seq), CONCAT('queue ', seq % 40), '', '{}', '2026-11-21 11:00:00',
           IF(seq % 20 = 0, '2026-11-21 11:00:00', NULL) FROM seq_1_to_4000""",
+    """INSERT INTO pauses (subject, since, until) SELECT CONCAT('job:', seq), '2026-11-01 00:00:00',
+          '2026-11-21 12:00:00' + INTERVAL IF(seq % 40 = 0, -1, 1) * CAST(seq AS SIGNED) SECOND
+        FROM seq_1_to_4000""",
+    "INSERT INTO skips (job_id, remaining, at) SELECT seq, 3, '2026-11-01 00:00:00' FROM seq_1_to_2000",
 )
 
 
@@ -199,6 +205,9 @@ READING: Polling = {
         "ix_dead_letters_queue",
     ),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
+    "snoozes that are over": (lambda tx: pauses.forget_over(tx, NOON, LIMIT), "pauses", "ix_pauses_until"),
+    "occurrences held": (lambda tx: pauses.keep_newest(tx, {7: 1, 8: 2}, NOON), "runs", "ix_runs_job_state"),
+    "what is skipped": (lambda tx: skips.take(tx, {7: [], 8: []}), "skips", "PRIMARY"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }
 WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {
