@@ -9,7 +9,7 @@ import pytest
 from cronq import store
 from cronq.domain import gate
 from cronq.domain.pause import Pause
-from cronq.store import pauses, skips
+from cronq.store import jobs, pauses, skips
 from tests.browser.samples import spec
 from tests.browser.visitor import Visitor, text_of
 
@@ -90,20 +90,22 @@ def test_a_wrong_pause_is_told_and_changes_nothing(visitor: Visitor, form: dict[
 
 def test_the_page_tells_whose_pause_it_is(visitor: Visitor) -> None:
     job_id = visitor.samples.job(routing_key="slow")
-    for subject in (gate.of_category(1), gate.of_queue("slow"), gate.ALL):
+    with visitor.samples.db.read() as tx:
+        [category_id] = jobs.category_names(tx)
+    for subject in (gate.of_category(category_id), gate.of_queue("slow"), gate.ALL):
         pause(visitor, subject, f"because of {subject}")
     told = main_of(visitor, f"/job/{job_id}")
 
     assert "Its category is paused by ana since" in told
-    assert ": because of category:1; 0 occurrences held." in told
+    assert f": because of category:{category_id}; 0 occurrences held." in told
     assert ": because of queue:slow." in told
     assert "Everything is paused by ana" in told
     assert "Pause…" in told
 
 
-@pytest.mark.parametrize("path", ["/", "/failures", "/runners", "/alerts", "/job/1"])
+@pytest.mark.parametrize("path", ["/", "/failures", "/runners", "/alerts", "/job/{}"])
 def test_every_page_says_that_everything_is_paused(visitor: Visitor, path: str) -> None:
-    visitor.samples.job()
+    path = path.format(visitor.samples.job())
     assert "Everything is paused" not in visitor.read(path)
     pause(visitor, gate.ALL, "<b>move</b>")
 

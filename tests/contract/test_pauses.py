@@ -379,6 +379,16 @@ def test_there_are_only_so_many_pauses(
     assert pause(db, clock, gate.of_job(2), reason="again").reason == "again"
 
 
+def test_a_window_skips_what_makes_up_for_nothing_and_says_so(
+    db: store.Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = make(db, clock, misfire="skip")
+    monkeypatch.setattr(limits, "closed", lambda _tx, _now: Closed(windows={gate.of_job(job_id): "night"}))
+    live(db, clock, 1)
+
+    assert ends(db, job_id) == [("skipped", "window night")]
+
+
 # -- in the middle of an injector's step
 
 

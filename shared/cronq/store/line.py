@@ -102,7 +102,7 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
         stop = _stopped(row, closed)
         asks = _needs(row, record, known)
         if stop is not None:
-            held.append((row, Skip("paused") if _is_pointless(row, record, stop) else Park(stop)))
+            held.append((row, Skip(gates.reason_of(stop)) if _is_pointless(row, record) else Park(stop)))
         elif record is not None and asks:
             needy.append((row, Waiting(row.run_id, row.priority, asks, record.spec.overlap_rule)))
         else:
@@ -123,9 +123,9 @@ def _stopped(row: Any, closed: Closed) -> str | None:
     )
 
 
-def _is_pointless(row: Any, record: JobRecord | None, gate: str) -> bool:
-    """Whether a pause stops an occurrence of a job that makes up for nothing, before it ever started."""
-    if record is None or record.spec.misfire_rule.rule is not Misfire.SKIP or not gates.is_pause(gate):
+def _is_pointless(row: Any, record: JobRecord | None) -> bool:
+    """Of a run that is to be held: an occurrence, not started yet, of a job that makes up for nothing."""
+    if record is None or record.spec.misfire_rule.rule is not Misfire.SKIP:
         return False
     return row.attempt == 1 and row.triggered_by in (Trigger.SCHEDULE, Trigger.CATCH_UP)
 

@@ -155,10 +155,11 @@ class _Way:
     def skipped(self, due: _Due) -> _Due:
         """The same, without what a paused job that makes up for nothing would run."""
         gate = self._held(due.job)
-        if gate is None or not gates.is_pause(gate) or due.job.spec.misfire_rule.rule is not Misfire.SKIP:
+        if gate is None or due.job.spec.misfire_rule.rule is not Misfire.SKIP:
             return due
+        why = gates.reason_of(gate)
         kept = (
-            replace(o, skipped="paused") if o.kind is Kind.SLOT and not o.missed else o
+            replace(o, skipped=why) if o.kind is Kind.SLOT and not o.missed else o
             for o in due.expansion.occurrences
         )
         return replace(due, expansion=replace(due.expansion, occurrences=tuple(kept)))
