@@ -88,7 +88,7 @@ def test_jobs_are_listed_by_category_with_their_results(visitor: Visitor) -> Non
     html = visitor.read("/")
     assert {f"/job/{job_id}" for job_id in ids.values()} < set(links(html))
     assert "billing 2 close ✕ failed" in text_of(html)
-    assert "dunning – never run – */5 * * * * ‖ paused" in text_of(html)
+    assert "dunning – never run – */5 * * * * ○ disabled" in text_of(html)
     assert "2 jobs in 1 category, 0 running now, 1 failed in the last 24 h." in text_of(html)
 
 

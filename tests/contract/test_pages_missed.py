@@ -90,8 +90,13 @@ def test_of_a_row_that_stands_for_many_the_latest_runs(visitor: Visitor, db: sto
 def test_one_that_is_held_says_where_and_can_be_let_out(visitor: Visitor, db: store.Store) -> None:
     made = a_run(db, State.SCHEDULED, release_at=NOON + HOUR)
     assert BUTTON not in text_of(visitor.read(f"/run/{made}"))
-    execute(db, "INSERT INTO parked (run_id, gate, weight, priority, at) VALUES (:r, 'pause:all', 1, 0, :at)",
-            r=made, at="2026-11-21 12:00:00")  # fmt: skip
+    row = "(:r, 'pause:all', 1, 0, 0, :at)"
+    execute(
+        db,
+        f"INSERT INTO parked (run_id, gate, weight, priority, turn, at) VALUES {row}",
+        r=made,
+        at="2026-11-21 12:00:00",
+    )
 
     assert "It is due, and held by a pause" in text_of(visitor.read(f"/run/{made}"))
     visitor.order(f"/run/{made}/let-out", on=f"/run/{made}")

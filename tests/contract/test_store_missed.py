@@ -127,8 +127,10 @@ def test_every_missed_expired_held_or_undecided_slot_since_an_instant_is_on_it(
     held = insert_run(db, job_id, State.SCHEDULED, at=NOON - 31 * MINUTE, made_at=NOON)
     in_line = insert_run(db, job_id, State.SCHEDULED, at=NOON - 32 * MINUTE, made_at=NOON)
     for run, gate in ((held, "pause:all"), (in_line, "category:1")):
-        execute(db, "INSERT INTO parked (run_id, gate, weight, priority, turn, at) VALUES (:r, :g, 1, 0, 0, :at)",
-                r=run, g=gate, at=by_hand(NOON))  # fmt: skip
+        columns = "(run_id, gate, weight, priority, turn, at)"
+        execute(
+            db, f"INSERT INTO parked {columns} VALUES (:r, :g, 1, 0, 0, :at)", r=run, g=gate, at=by_hand(NOON)
+        )
     insert_run(db, job_id, State.MISSED, at=SINCE - SECOND, made_at=NOON)
 
     found = {row["run_id"]: row["standing"] for row in board(db)}

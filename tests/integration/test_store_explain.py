@@ -33,8 +33,10 @@ from cronq.store import (
     missed,
     open_store,
     outcomes,
+    pauses,
     requests,
     runs,
+    skips,
     slots,
     uses,
     waits,
@@ -106,6 +108,10 @@ FILL = (
         SELECT run_id, CONCAT('lock:', job_id % 20), priority, job_id, '2026-11-21 11:00:00' FROM runs""",
     """INSERT INTO holds (gate, run_id)
         SELECT CONCAT('lock:', job_id % 20), run_id FROM runs WHERE state IN ('queued', 'running')""",
+    """INSERT INTO pauses (subject, since, until) SELECT CONCAT('job:', seq), '2026-11-01 00:00:00',
+          '2026-11-21 12:00:00' + INTERVAL IF(seq % 40 = 0, -1, 1) * CAST(seq AS SIGNED) SECOND
+        FROM seq_1_to_4000""",
+    "INSERT INTO skips (job_id, remaining, at) SELECT seq, 3, '2026-11-01 00:00:00' FROM seq_1_to_2000",
 )
 
 
@@ -283,6 +289,9 @@ READING: Polling = {
     "locks in use": (uses.locks_in_use, "holds", "PRIMARY"),
     "an occurrence": (lambda tx: why.explain(tx, job(tx), NOON, NOON), "runs", "ux_runs_occurrence"),
     "last occurrence": (lambda tx: why._last_due(tx, job(tx), NOON), "runs", "ux_runs_occurrence"),
+    "snoozes that are over": (lambda tx: pauses.forget_over(tx, NOON, LIMIT), "pauses", "ix_pauses_until"),
+    "occurrences held": (lambda tx: pauses.keep_newest(tx, {7: 1, 8: 2}, NOON), "runs", "ix_runs_job_state"),
+    "what is skipped": (lambda tx: skips.take(tx, {7: [], 8: []}), "skips", "PRIMARY"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }
 WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {

@@ -22,6 +22,13 @@ from cronq.cli.import_crontab import import_group
 from cronq.cli.limits import limits_group
 from cronq.cli.missed import missed_group
 from cronq.cli.next import next_command
+from cronq.cli.pauses import (
+    pause_command,
+    pauses_command,
+    resume_command,
+    skip_command,
+    snooze_command,
+)
 from cronq.cli.runs import cancel_command, runs_group
 from cronq.cli.services import SERVER_EXTRA, LazyService, add_services, not_installed
 from cronq.cli.up import up_command
@@ -55,9 +62,14 @@ cronq.add_command(forecast_command)
 cronq.add_command(limits_group)
 cronq.add_command(missed_group)
 cronq.add_command(next_command)
+cronq.add_command(pause_command)
+cronq.add_command(pauses_command)
+cronq.add_command(resume_command)
 cronq.add_command(retry_command)
 cronq.add_command(runs_group)
 cronq.add_command(seed_command)
+cronq.add_command(skip_command)
+cronq.add_command(snooze_command)
 cronq.add_command(up_command)
 cronq.add_command(windows_group)
 cronq.add_command(why_command)

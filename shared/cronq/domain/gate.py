@@ -64,6 +64,11 @@ def pause_of(subject: str) -> str:
     return f"pause:{subject}"
 
 
+def reason_of(gate: str) -> str:
+    """Why an occurrence never runs that such a pause or window would hold: `paused`, `window NAME`."""
+    return "paused" if gate.startswith("pause:") else gate.replace(":", " ", 1)
+
+
 def window_of(name: str) -> str:
     return f"window:{name}"
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from cronq.domain import gate as gates
 from cronq.domain.event import SEQ_QUEUED
 from cronq.domain.gate import Closed, Decision, Gates, Go, Limit, Need, Park, Place, Skip, Waiting
-from cronq.domain.run import State
+from cronq.domain.misfire import Misfire
+from cronq.domain.run import State, Trigger
 from cronq.domain.turns import take_turns
 from cronq.store import dialect, holding, jobs, limits
 from cronq.store.engine import Tx
@@ -37,6 +38,7 @@ _PLACE = (
     runs.c.category_id,
     runs.c.triggered_by,
     runs.c.actor,
+    runs.c.routing_key,
 )
 
 
@@ -97,10 +99,10 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
     held: list[tuple[Any, Decision]] = []
     for row in line:
         record = records.get(row.job_id)
-        stop = _stopped(row, record, closed)
+        stop = _stopped(row, closed)
         asks = _needs(row, record, known)
         if stop is not None:
-            held.append((row, Park(stop)))
+            held.append((row, Skip(gates.reason_of(stop)) if _is_pointless(row, record) else Park(stop)))
         elif record is not None and asks:
             needy.append((row, Waiting(row.run_id, row.priority, row.turn, asks, record.spec.overlap_rule)))
         else:
@@ -111,10 +113,22 @@ def let_out(tx: Tx, line: Sequence[Any], closed: Closed, now: datetime) -> LetOu
     return _carry_out(tx, decided, now, released=len(free))
 
 
-def _stopped(row: Any, record: JobRecord | None, closed: Closed) -> str | None:
-    key = record.key if record else ""
-    trigger = gates.trigger_of(row.triggered_by, row.actor)
-    return closed.gate(job_id=row.job_id, category_id=row.category_id, routing_key=key, trigger=trigger)
+def _stopped(row: Any, closed: Closed) -> str | None:
+    """By the key of the run: its job may have another one since."""
+    return closed.gate(
+        job_id=row.job_id,
+        category_id=row.category_id,
+        routing_key=row.routing_key,
+        trigger=gates.trigger_of(row.triggered_by, row.actor),
+    )
+
+
+def _is_pointless(row: Any, record: JobRecord | None) -> bool:
+    """Of a run that is to be held: an occurrence, not started yet, of a job that makes up for nothing."""
+    if record is None or record.spec.misfire_rule.rule is not Misfire.SKIP:
+        return False
+    is_by_itself = row.actor is None and row.triggered_by in (Trigger.SCHEDULE, Trigger.CATCH_UP)
+    return row.attempt == 1 and is_by_itself
 
 
 def _needs(row: Any, record: JobRecord | None, known: Mapping[str, Limit]) -> tuple[Need, ...]:

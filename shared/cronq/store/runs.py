@@ -152,12 +152,13 @@ class OpenRun(NamedTuple):
 
 
 def end_here(tx: Tx, found: Sequence[OpenRun], state: State, reason: str | None, now: datetime) -> None:
-    """End locked runs by the database's own decision."""
+    """End locked runs by the database's own decision; they wait at no gate any more."""
     if not found:
         return
+    ids = [r.run_id for r in found]
     tx.execute(
         sa.update(runs)
-        .where(runs.c.run_id.in_([r.run_id for r in found]))
+        .where(runs.c.run_id.in_(ids))
         .values(
             state=state,
             reason=reason,
@@ -167,6 +168,8 @@ def end_here(tx: Tx, found: Sequence[OpenRun], state: State, reason: str | None,
             asked_at=None,
         )
     )
+    # A long pause supersedes a run for each occurrence: those would be in the way of who is set free.
+    tx.execute(sa.delete(parked).where(parked.c.run_id.in_(ids)))
     insert_events(
         tx,
         [event_row(r.job_id, r.run_id, state, SEQ_ENDED_HERE, now, attempt=r.attempt) for r in found],

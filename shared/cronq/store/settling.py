@@ -9,13 +9,17 @@ from datetime import datetime
 from cronq.domain.ids import run_id
 from cronq.domain.occurrence import Occurrence, expand_all
 from cronq.domain.run import State
-from cronq.store import runs
+from cronq.store import runs, skips
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord
 
 
 def settle(tx: Tx, records: Sequence[JobRecord], state: State, reason: str | None, now: datetime) -> None:
     """Write the rows of what is due of these jobs where they are on: in this state, if it is to run."""
+    on = [record for record in records if record.spec.enabled and record.removed_at is None]
+    due = {record.id: list(expand_all(record.due_job(), now)) for record in on}
+    if state is State.SCHEDULED:
+        due |= skips.take(tx, due)
     rows = [
         runs.new_row(
             run_id(now, secrets.randbits),
@@ -33,9 +37,8 @@ def settle(tx: Tx, records: Sequence[JobRecord], state: State, reason: str | Non
             category_id=record.category_id,
             priority=record.spec.priority,
         )
-        for record in records
-        if record.spec.enabled and record.removed_at is None
-        for occurrence in expand_all(record.due_job(), now)
+        for record in on
+        for occurrence in due[record.id]
     ]
     runs.insert(tx, rows, now)
 

@@ -263,7 +263,8 @@ def test_categories_are_listed_found_by_id_and_by_name(client: Client) -> None:
     one = client.get("/api/categories?id=2").json
     named = client.get("/api/categories/web%20shop")
 
-    ops, shop = {"id": 1, "name": "ops", "revision": 1}, {"id": 2, "name": "web shop", "revision": 1}
+    free = {"paused": None, "skip_next": None}
+    ops, shop = ({"id": i, "name": name, "revision": 1} | free for i, name in ((1, "ops"), (2, "web shop")))
     assert everything == {"data": {"categories": [ops, shop]}, "next_cursor": None}
     assert one["data"] == {"categories": [shop]}
     assert named.json == {"data": {"category": shop}}

@@ -46,6 +46,7 @@ OURS = {
     "overlap", "priority", "locks",
     "after", "followers",
     "misfire", "misfire_limit", "start_deadline", "jitter",
+    "paused", "skip_next",
 }  # fmt: skip
 
 

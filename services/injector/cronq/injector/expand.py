@@ -19,7 +19,7 @@ from cronq.domain.occurrence import Expansion, Occurrence, expand
 from cronq.domain.run import Kind, State, Trigger
 from cronq.domain.schedule import ScheduleError
 from cronq.runtime import crash
-from cronq.store import alerts, doorbells, epoch, jobs, limits, line, runs
+from cronq.store import alerts, doorbells, epoch, jobs, limits, line, pauses, runs, skips
 from cronq.store.doorbells import Doorbell
 from cronq.store.epoch import Epoch
 from cronq.store.rows import JobRecord
@@ -74,11 +74,12 @@ def _expand(tx: store.Tx, locked_by: str, window: int, publish_lease: timedelta,
     changed = [d.job for d in due if d.job.is_changed_by_hand() or d.job.id in begins]
     jobs.record_hand_changes(tx, changed, now, begins)
     way = _Way(tx, window, now)
-    due = [way.skipped(each) for each in due]
+    due = _skip_next(tx, [way.skipped(each) for each in due])
     rows, bells = _ledger(due, way, now + publish_lease)
     fresh = runs.insert(tx, rows, now)
     line.park(tx, way.parked(fresh), now)
     runs.supersede(tx, way.outdated(due, rows, fresh), now, newer=fresh)
+    pauses.keep_newest(tx, way.limited(due), now)
     crash.reach("injector.expand.half")
     jobs.advance(tx, [(d.job.id, begins.get(d.job.id, d.expansion.next_run)) for d in due], locked_by)
     _alert_problems(tx, due, now)
@@ -118,6 +119,17 @@ def _expansions(claimed: Sequence[JobRecord], now: datetime, began: datetime | N
     return due
 
 
+def _skip_next(tx: store.Tx, due: Sequence[_Due]) -> list[_Due]:
+    """The same, without the occurrences that somebody said are to be skipped."""
+    changed = skips.take(tx, {each.job.id: each.expansion.occurrences for each in due})
+    return [
+        replace(each, expansion=replace(each.expansion, occurrences=tuple(changed[each.job.id])))
+        if each.job.id in changed
+        else each
+        for each in due
+    ]
+
+
 def _missed_before(began: datetime, expansion: Expansion) -> Expansion:
     kept = (
         replace(o, missed=epoch.REASON)
@@ -142,10 +154,12 @@ class _Way:
 
     def skipped(self, due: _Due) -> _Due:
         """The same, without what a paused job that makes up for nothing would run."""
-        if self._held(due.job) is None or due.job.spec.misfire_rule.rule is not Misfire.SKIP:
+        gate = self._held(due.job)
+        if gate is None or due.job.spec.misfire_rule.rule is not Misfire.SKIP:
             return due
+        why = gates.reason_of(gate)
         kept = (
-            replace(o, skipped="paused") if o.kind is Kind.SLOT and not o.missed else o
+            replace(o, skipped=why) if o.kind is Kind.SLOT and not o.missed else o
             for o in due.expansion.occurrences
         )
         return replace(due, expansion=replace(due.expansion, occurrences=tuple(kept)))
@@ -175,6 +189,11 @@ class _Way:
         """Jobs with a new run that makes pointless what of their slots nobody has claimed."""
         released = {r["job_id"] for r in rows if r["run_id"] in fresh and r["kind"] == Kind.SLOT}
         return {each.job.id for each in due if each.job.id in released and self._supersedes(each.job)}
+
+    def limited(self, due: Sequence[_Due]) -> dict[int, int]:
+        """Jobs whose occurrences are all held, with how many of them at most."""
+        rules = {each.job.id: each.job.spec.misfire_rule for each in due if self._held(each.job)}
+        return {job_id: rule.limit for job_id, rule in rules.items() if rule.rule is Misfire.ALL}
 
     def _supersedes(self, job: JobRecord) -> bool:
         """Of a job that is paused only the last occurrence is held, if only that is to be made up for."""

@@ -6,7 +6,7 @@ import structlog
 
 from cronq import store
 from cronq.runtime import crash
-from cronq.store import doorbells, freeing, holding, limits, line, runs
+from cronq.store import doorbells, freeing, holding, limits, line, pauses, runs
 
 log = structlog.get_logger()
 
@@ -68,5 +68,8 @@ def expire_once(db: store.Store) -> int:
 
 
 def forget_once(db: store.Store) -> int:
-    """Delete holds of runs that have ended; returns how many."""
-    return db.transact(lambda tx: holding.forget_ended(tx, BATCH))
+    """Delete holds of runs that have ended, and snoozes that are over; returns how many."""
+    over = db.transact(lambda tx: pauses.forget_over(tx, store.now(tx), BATCH))
+    for pause in over:
+        log.info("pause.over", subject=pause.subject, since=pause.since, until=pause.until, by=pause.by)
+    return len(over) + db.transact(lambda tx: holding.forget_ended(tx, BATCH))

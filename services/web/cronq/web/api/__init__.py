@@ -14,6 +14,7 @@ from cronq.web.api import (
     limits,
     missed,
     occurrences,
+    pauses,
     preview,
     runs,
     why,
@@ -36,4 +37,5 @@ BLUEPRINTS = (
     forecast.blueprint,
     limits.blueprint,
     why.blueprint,
+    pauses.blueprint,
 )

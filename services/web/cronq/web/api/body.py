@@ -48,6 +48,15 @@ def _whole_body() -> bytes:
     return body
 
 
+def read_small() -> object:
+    """The value of a small body; none at all is an empty object."""
+    is_empty = not request.content_length and "Transfer-Encoding" not in request.headers
+    if request.mimetype != JSON and is_empty:
+        return {}
+    body = read_json()
+    return loads(body, max_bytes=MAX_SMALL) if body.strip() else {}
+
+
 def refuse_fields() -> None:
     """For an address that takes no body: an empty object is let pass, and anything that is not JSON."""
     if request.mimetype != JSON:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.datastructures import ETags
 
 from cronq import store
+from cronq.domain import gate
 from cronq.domain.category import MAX_JOBS, parse_document
 from cronq.domain.errors import NotFound, PreconditionFailed
 from cronq.domain.strict_json import printable, shown
 from cronq.runtime import crash
-from cronq.store import categories
+from cronq.store import categories, pauses, skips
 from cronq.store.categories import Author, Conditions, Put
-from cronq.web import present
+from cronq.web import pausing, present
 from cronq.web.api.body import read_json
 from cronq.web.api.page import listed
 from cronq.web.api.params import MAX_ID, Params, no_params
@@ -48,8 +51,8 @@ def list_categories() -> Response:
     category_id = params.whole("id", 1, MAX_ID)
     params.done()
     with web().db.read() as tx:
-        found = categories.all_categories(tx, category_id)
-    return listed("categories", [present.category(row) for row in found])
+        found = _presented(tx, categories.all_categories(tx, category_id))
+    return listed("categories", found)
 
 
 @blueprint.get("/api/categories/<name>")
@@ -57,9 +60,27 @@ def show_category(name: str) -> Response:
     no_params()
     with web().db.read() as tx:
         row = categories.by_name(tx, name)
-    if row is None:
-        raise NotFound(f"no category has the name {shown(name)}")
-    return _tagged(jsonify({"data": {"category": present.category(row)}}), row["revision"])
+        if row is None:
+            raise NotFound(f"no category has the name {shown(name)}")
+        [told] = _presented(tx, [row])
+    return _tagged(jsonify({"data": {"category": told}}), row["revision"])
+
+
+def _presented(tx: store.Tx, rows: Sequence[present.Row]) -> list[present.Json]:
+    """With what holds each back, and how many of its jobs skip what comes next."""
+    names = {gate.of_category(row["id"]): row["name"] for row in rows}
+    found = {each.subject: each for each in pauses.listed(tx, store.now(tx), [gate.ALL, *names])}
+    skipping = skips.by_category(tx)
+    told = []
+    for row in rows:
+        held = found.get(gate.of_category(row["id"])) or found.get(gate.ALL)
+        count = skipping.get(row["id"])
+        more: present.Json = {
+            "paused": None if held is None else pausing.told(held, names),
+            "skip_next": None if count is None else {"jobs": count},
+        }
+        told.append(present.category(row) | more)
+    return told
 
 
 def _tagged(response: Response, revision: int) -> Response:

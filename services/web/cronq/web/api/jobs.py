@@ -25,6 +25,7 @@ from cronq.web.api.runs import named_run
 from cronq.web.api.wanted import WantedJobs
 from cronq.web.auth import actor
 from cronq.web.context import web
+from cronq.web.pausing import Held
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -115,6 +116,7 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
     runs = history.of_jobs(tx, [record.id for record in records], RUNS_SHOWN)
     followers = chains.followers(tx, [record.id for record in records])
     edges = history.edges(tx, [row["run_id"] for rows in runs.values() for row in rows])
+    held = Held.of(tx, records, names)
     return [
         present.job(
             record,
@@ -126,5 +128,6 @@ def _presented(tx: store.Tx, records: Sequence[JobRecord]) -> list[present.Json]
             followers.get(record.id, []),
         )
         | {"calendar_remarks": _remarks(record, now)}
+        | held.told(record)
         for record in records
     ]

@@ -8,7 +8,8 @@ from datetime import timedelta
 from flask import render_template, request
 
 from cronq import store
-from cronq.store import alerts, leases
+from cronq.domain import gate
+from cronq.store import alerts, leases, pauses
 from cronq.web.auth import Refusal, is_entered, may_write, write_notice
 from cronq.web.context import web
 from cronq.web.pages import ledger
@@ -31,6 +32,7 @@ def render(tx: store.Tx, template: str, **values: object) -> str:
         silent_after_s=web().settings.lease_s,
         write_notice=write_notice(),
         refusal=_refusal(),
+        everything_paused=next(iter(pauses.listed(tx, now, [gate.ALL])), None),
         is_entered=is_entered(),
         **values,
     )

@@ -17,6 +17,7 @@ from cronq.web.errors import HttpError
 from cronq.web.pages import job_facts, ledger, output
 from cronq.web.pages.frame import render
 from cronq.web.pages.listing import category_of, schedule_text, standing
+from cronq.web.pages.pausing import standing_of
 
 RUNS_SHOWN = 50
 TAIL_LINES = 12
@@ -46,13 +47,14 @@ def _checked(job_id: int) -> int:
 
 
 def _facts(tx: store.Tx, job: JobRecord) -> dict[str, object]:
-    now = store.now(tx)
+    now, held = store.now(tx), standing_of(tx, job)
     return {
         "category": category_of(job, jobs.category_names(tx)),
         "schedule": schedule_text(job),
         "overlap": job_facts.overlap_words(job.spec.overlap_rule),
         "locks": job_facts.lock_words(job.spec.lock_weights),
-        "standing": standing(job, now),
+        "standing": standing(job, now, is_paused=bool(held.pauses)),
+        "held": held,
         "coming": job_facts.next_of(job, now),
         "revisions": job_facts.history(jobs.revisions(tx, job.id)),
         "after": chains.edges_to(tx, [job.id]),

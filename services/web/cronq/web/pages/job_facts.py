@@ -36,7 +36,7 @@ def _moves(job: JobRecord, now: datetime) -> Sequence[str]:
 
 
 def next_of(job: JobRecord, now: datetime) -> Coming:
-    """What `next_run` and the schedule promise; a paused or removed job promises nothing."""
+    """What `next_run` and the schedule promise; a disabled or removed job promises nothing."""
     try:
         remarks = [*job.spec.warnings(now), *_moves(job, now)]
         instants = islice(coming.instants(job, now), NEXT_SHOWN)

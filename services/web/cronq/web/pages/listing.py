@@ -15,7 +15,8 @@ from cronq.store import jobs, runs
 from cronq.store.rows import JobRecord
 from cronq.web.pages import ledger
 from cronq.web.pages.ledger import Run
-from cronq.web.pages.states import NEVER_RUN, OVERDUE, PAUSED, Sign, sign
+from cronq.web.pages.states import DISABLED, NEVER_RUN, OVERDUE, PAUSED, Sign, sign
+from cronq.web.pausing import Held
 
 PER_PAGE = 200
 MOST_JOBS = 20_000
@@ -53,7 +54,7 @@ class Row:
     latest: Run | None
     last_at: datetime | None
     result: Sign
-    standing: Sign | None  # paused or overdue
+    standing: Sign | None  # disabled, paused or overdue
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,18 @@ class Listing:
 
 
 def listing(tx: store.Tx, wanted: Wanted, now: datetime) -> Listing:
-    """The page of jobs that `wanted` names; four statements, whatever the number of jobs."""
+    """The page of jobs that `wanted` names; a few statements, whatever the number of jobs."""
     names = jobs.category_names(tx)
     every = [(category_of(job, names), job) for job in jobs.listed(tx, limit=MOST_JOBS)]
     matching = sorted((e for e in every if wanted.matches(e[1], e[0])), key=_by_category)
     first = (wanted.page - 1) * PER_PAGE
     shown = matching[first : first + PER_PAGE]
     latest = runs.latest_of_jobs(tx, [job.id for _, job in shown])
-    rows = [_row(category, job, latest.get(job.id), now) for category, job in shown]
+    held = Held.of(tx, [job for _, job in shown], names)
+    rows = [
+        _row(category, job, latest.get(job.id), standing(job, now, is_paused=bool(held.pauses_of(job))))
+        for category, job in shown
+    ]
     groups = [(name, list(group)) for name, group in groupby(rows, key=lambda row: row.category)]
     counts = dict(sorted(Counter(category for category, _ in every).items()))
     running = len(ledger.newest(tx, LIVE, None, ledger.MOST_COUNTED))
@@ -97,7 +102,7 @@ def _by_category(entry: tuple[str, JobRecord]) -> tuple[str, str, int]:
     return category.casefold(), job.spec.name.casefold(), job.id
 
 
-def _row(category: str, job: JobRecord, latest: Run | None, now: datetime) -> Row:
+def _row(category: str, job: JobRecord, latest: Run | None, stands: Sign | None) -> Row:
     """Of a job that only ran before the ledger was there, what the job's own columns say."""
     if latest is None:
         at = job.last_run_stop or job.last_run_start
@@ -105,12 +110,14 @@ def _row(category: str, job: JobRecord, latest: Run | None, now: datetime) -> Ro
     else:
         at = latest["started_at"] or latest["scheduled_for"]
         result = sign(latest["state"])
-    return Row(job, category, schedule_text(job), latest, at, result, standing(job, now))
+    return Row(job, category, schedule_text(job), latest, at, result, stands)
 
 
-def standing(job: JobRecord, now: datetime) -> Sign | None:
-    """Paused, overdue, or None: it waits for its next occurrence."""
+def standing(job: JobRecord, now: datetime, *, is_paused: bool) -> Sign | None:
+    """Disabled by its document, paused by a person, overdue, or None: it waits for its next occurrence."""
     if not job.spec.enabled:
+        return DISABLED
+    if is_paused:
         return PAUSED
     if job.next_run is not None and job.next_run < now - OVERDUE_AFTER:
         return OVERDUE

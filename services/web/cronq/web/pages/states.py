@@ -36,7 +36,8 @@ SIGNS = {
     State.MISSED: Sign("missed", "!", "warn"),
 }
 OVERDUE = Sign("overdue", f"⚠{_TEXT}", "warn")
-PAUSED = Sign("paused", "‖", "idle")
+PAUSED = Sign("paused", "‖", "idle")  # a person said so, for a while
+DISABLED = Sign("disabled", "○", "idle")  # its document says so
 NEVER_RUN = Sign("never run", "–", "idle")
 
 

@@ -81,6 +81,7 @@ def _create_pauses() -> None:
         sa.Column("until", Instant()),
         sa.Column("reason", free_text(255), nullable=False, server_default=""),
         sa.Column("actor", free_text(255), nullable=False, server_default=""),
+        indexes={"ix_pauses_until": ["until"]},
     )
     create(
         "skips",
