@@ -153,7 +153,7 @@ def _revision(row: Any, calendars_then: Mapping[Pin, Calendar]) -> Revision:
 
 def _job_calendar(content: Mapping[str, Any], calendars_then: Mapping[Pin, Calendar]) -> JobCalendar | None:
     """A bare interval knows no days, and what is not known any more moves nothing."""
-    if CALENDAR_REVISION not in content or content["schedule"] is None:
+    if CALENDAR_REVISION not in content or content.get("schedule") is None:
         return None
     use, revision = content["calendar"], content[CALENDAR_REVISION]
     calendar = calendars_then.get((use["name"], revision))

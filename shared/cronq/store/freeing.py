@@ -111,11 +111,13 @@ def set_free(
     mine = limits.locked(tx, sorted({*names, *behind}))
     known = _paced(limits.all_limits(tx) | mine, catch_up_rate)
     count = 0
+    found = _with_room(tx, names, known, closed, now)
     # Pauses and windows come before the gate that they lead to.
-    for name, room in sorted(_with_room(tx, names, known, closed, now).items()):
+    for name in sorted(found, key=lambda n: (_kind(n) not in _HELD, n)):
+        room = found[name]
         rows = _first_parked(tx, name, most if room is None else min(most, room))
         if _kind(name) in _HELD:
-            count += _pass_on(tx, [row.run_id for row in rows])
+            _pass_on(tx, [row.run_id for row in rows])
             continue
         fit = rows if _kind(name) in ("rate", "host") else rows[: _fitting(rows, room)]
         free = _free(tx, [row.run_id for row in fit])
@@ -132,10 +134,8 @@ def _kind(name: str) -> str:
     return name.partition(":")[0]
 
 
-def _pass_on(tx: Tx, run_ids: Sequence[str]) -> int:
-    return tx.execute(
-        sa.update(parked).where(parked.c.run_id.in_(sorted(run_ids))).values(gate=gates.CATCH_UP)
-    ).rowcount
+def _pass_on(tx: Tx, run_ids: Sequence[str]) -> None:
+    tx.execute(sa.update(parked).where(parked.c.run_id.in_(sorted(run_ids))).values(gate=gates.CATCH_UP))
 
 
 def _first_parked(tx: Tx, name: str, limit: int) -> Sequence[Any]:
