@@ -207,6 +207,7 @@ class Promise:
     every_series: tuple[_Series, ...]
     last_revision: int
     instants: tuple[datetime, ...]
+    open_revisions: frozenset[int] = frozenset()  # whose instants follow from the ends of their runs
 
     @classmethod
     def of(cls, revisions: Sequence[Revision], window: Window, room: int) -> Promise:
@@ -222,7 +223,9 @@ class Promise:
             if len(instants) > room:
                 raise InvalidInput([_too_many(window)])
         last_revision = revisions[-1].number if revisions else 0
-        return cls(every_series, last_revision, tuple(sorted(instants)))
+        rules = {revision.number: revision.rule(revision.at) for revision in revisions}
+        open_ = frozenset(number for number, rule in rules.items() if rule is not None and rule.waits_for_end)
+        return cls(every_series, last_revision, tuple(sorted(instants)), open_)
 
     def account(self, row: Row, owed: dict[datetime, tuple[str, ...]]) -> bool:
         """Note a row at each occurrence that it stands for; whether it stands for just what it says.
@@ -232,7 +235,8 @@ class Promise:
         if (row.revision or 0) > self.last_revision:
             return True
         if row.missed_count is None:
-            claimed, is_right = [row.scheduled_for], row.scheduled_for in owed
+            is_open = row.revision in self.open_revisions
+            claimed, is_right = [row.scheduled_for], is_open or row.scheduled_for in owed
         else:
             claimed, is_right = self._claimed(row, row.missed_count)
         for at in claimed:

@@ -76,6 +76,7 @@ class Expansion:
     occurrences: tuple[Occurrence, ...]
     next_run: datetime | None
     problem: str | None = None  # the stored schedule is not one
+    rests: bool = False  # the next one is known when this one has ended
 
 
 def expand(job: DueJob, now: datetime) -> Expansion:
@@ -103,8 +104,9 @@ def expand(job: DueJob, now: datetime) -> Expansion:
     rows = [_judged(job, at, now) if at in newest else _late(at, closed) for at in instants]
     if is_open and len(newest) == len(is_open):
         rows = [_on_time(row, now) if row.scheduled_for == is_open[-1] else row for row in rows]
-    following = schedule.next_after(now) if schedule else None
-    return Expansion((*wanted, *_rows(rows)), following)
+    rests = schedule is not None and schedule.waits_for_end
+    following = schedule.next_after(now) if schedule and not rests else None
+    return Expansion((*wanted, *_rows(rows)), following, rests=rests)
 
 
 def expand_all(job: DueJob, now: datetime) -> Iterator[Occurrence]:

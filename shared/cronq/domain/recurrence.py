@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST_YEAR = 1970
@@ -16,6 +17,7 @@ class Schedule(ABC):
     """A frozen, hashable value; `text` is the expression it was read from."""
 
     text: str
+    waits_for_end: ClassVar[bool] = False  # of the occurrence before: only then the next one is known
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first occurrence strictly after an aware instant, in whole seconds UTC; None when exhausted.

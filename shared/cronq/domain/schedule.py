@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from cronq.domain import cron, iso8601, once, zone
+from cronq.domain.after_finish import AfterFinish
 from cronq.domain.bounded import Bounded, bounded, end_second, start_second
 from cronq.domain.cron_field import is_hashed
 from cronq.domain.duration import parse_duration
@@ -58,10 +59,10 @@ def parse(
     Without `timezone`, an IANA name, wall time is that of an interval's own offset, else UTC. `seed`
     decides what H stands for. `start` and `end` are the first and last instant at which anything may
     occur, RFC 3339 or local in `timezone`. A `shift` moves what is on no business day, at the wall time
-    of `timezone`, else of its calendar. Raises ScheduleError.
+    of `timezone`, else of its calendar; nothing of `@every … after finish`. Raises ScheduleError.
     """
     plain = _parse(expressions, timezone, dst, seed, start=start, end=end)
-    return plain if shift is None else _moved(plain, shift, timezone)
+    return plain if shift is None or plain.waits_for_end else _moved(plain, shift, timezone)
 
 
 def every(period: timedelta, anchor: datetime) -> Schedule:
@@ -102,6 +103,8 @@ def _parse(
         raise ScheduleError("invalid_dst", f"dst {dst[:40]!r} is unknown; allowed are {', '.join(DST_RULES)}")
     texts = (expressions,) if isinstance(expressions, str) else expressions
     parts = tuple(_one(text.strip(), timezone, dst, seed) for text in texts)
+    if any(part.waits_for_end for part in parts) and (len(parts) > 1 or start or end):
+        raise _invalid("@every … after finish stands alone", "leave out start, end and other schedules")
     whole = parts[0] if len(parts) == 1 else Union(", ".join(part.text for part in parts), parts)
     first = None if start is None else start_second(start, timezone)
     last = None if end is None else end_second(end, timezone)
@@ -132,15 +135,16 @@ def _one(text: str, timezone: str | None, dst: str, seed: str) -> Schedule:
 def _every(text: str) -> Schedule:
     """Real time counted from 1970, so that neither a deploy nor a restart moves it."""
     words = text.split()[1:]
-    if words[1:] == ["after", "finish"]:
-        raise _invalid("@every … after finish is not in this release", f"write @every {words[0]}")
-    if len(words) != 1:
-        raise _invalid("@every needs one period after it", "write @every 90s, @every 10m or @every PT1H30M")
+    is_after_finish = words[1:] == ["after", "finish"]
+    if len(words) != 1 and not is_after_finish:
+        hint = "write @every 90s, @every 10m, @every PT1H30M or @every 90s after finish"
+        raise _invalid("@every needs one period after it", hint)
     try:
         period = parse_duration(words[0])
         if period < SECOND:
             raise _invalid(f"{words[0]} is too short", "at least 1s is needed")
-        return iso8601.every(period, EPOCH, text)
+        grid = iso8601.every(period, EPOCH, text)
+        return AfterFinish(text, period) if is_after_finish else grid
     except ScheduleError as error:
         raise ScheduleError(
             "overflow" if error.code == "overflow" else "invalid_schedule",

@@ -314,6 +314,12 @@ parked = sa.Table(
     sa.Column("at", Instant(), nullable=False),
 )
 
+resting = sa.Table(
+    "resting",
+    metadata,
+    sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False),
+)
+
 deadlines = sa.Table(
     "deadlines",
     metadata,

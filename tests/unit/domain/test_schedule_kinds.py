@@ -77,7 +77,8 @@ def test_every_does_not_depend_on_when_it_is_asked(period_s: int, second: int) -
         ("@every 1h30m", "invalid_schedule", "@every: duration '1h30m' is not understood", "write 90m"),
         ("@every P1M", "invalid_schedule", "months and years have no fixed length", "P30D"),
         ("@every 40000d", "overflow", "longer than 100 years", ""),
-        ("@every 90s after finish", "invalid_schedule", "after finish is not in this release", "@every 90s"),
+        ("@every 0s after finish", "invalid_schedule", "0s is too short", "at least 1s"),
+        ("@every 90s after start", "invalid_schedule", "@every needs one period", "@every 90s after finish"),
     ],
 )
 def test_a_wrong_every_is_refused(text: str, code: str, message: str, hint: str) -> None:

@@ -19,7 +19,7 @@ from cronq.domain.occurrence import Expansion, Occurrence, expand
 from cronq.domain.run import Kind, State, Trigger
 from cronq.domain.schedule import ScheduleError
 from cronq.runtime import crash
-from cronq.store import alerts, doorbells, epoch, jobs, limits, line, pauses, runs, skips
+from cronq.store import alerts, doorbells, epoch, jobs, limits, line, pauses, resting, runs, skips
 from cronq.store.doorbells import Doorbell
 from cronq.store.epoch import Epoch
 from cronq.store.rows import JobRecord
@@ -82,6 +82,7 @@ def _expand(tx: store.Tx, locked_by: str, window: int, publish_lease: timedelta,
     pauses.keep_newest(tx, way.limited(due), now)
     crash.reach("injector.expand.half")
     jobs.advance(tx, [(d.job.id, begins.get(d.job.id, d.expansion.next_run)) for d in due], locked_by)
+    resting.rest(tx, [d.job.id for d in due if d.expansion.rests])
     _alert_problems(tx, due, now)
     crash.reach("injector.expand.uncommitted")
     missed = sum(r["state"] == State.MISSED for r in rows)

@@ -6,7 +6,7 @@ import structlog
 
 from cronq import store
 from cronq.runtime import crash
-from cronq.store import doorbells, freeing, holding, limits, line, pauses, runs
+from cronq.store import doorbells, freeing, holding, limits, line, pauses, resting, runs
 
 log = structlog.get_logger()
 
@@ -60,6 +60,14 @@ def _release(tx: store.Tx, window: int) -> int:
         log.info("run.replaced", run_id=run_id)
     crash.reach("injector.release.uncommitted")
     return done.moved
+
+
+def wake_once(db: store.Store) -> int:
+    """Give jobs that rest until their run has ended their next instant; returns how many."""
+    with db.read() as tx:
+        if not resting.is_any(tx):
+            return 0
+    return db.transact(lambda tx: resting.wake(tx, store.now(tx), BATCH))
 
 
 def expire_once(db: store.Store) -> int:

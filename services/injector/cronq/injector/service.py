@@ -17,7 +17,7 @@ from cronq.domain.errors import Unavailable
 from cronq.injector.chains import Chains, give_up_once
 from cronq.injector.expand import adopt_unseen_once, expand_once
 from cronq.injector.publish import Publisher, lease_once
-from cronq.injector.release import expire_once, forget_once, release_once, set_free_once
+from cronq.injector.release import expire_once, forget_once, release_once, set_free_once, wake_once
 from cronq.injector.watch import Watch
 from cronq.injector.witness import Memory
 from cronq.runtime import crash
@@ -82,6 +82,7 @@ class Injector:
             self._canary,
             Chore(min(2.0, lease_s / 6), watch.reap),
             Chore(2.0, watch.send_kills),
+            Chore(0.2, lambda: wake_once(self._db)),
             Chore(0.5, lambda: expire_once(self._db)),
             Chore(0.5, lambda: give_up_once(self._db)),
             Chore(2.0, lambda: forget_once(self._db)),

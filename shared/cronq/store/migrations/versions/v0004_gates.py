@@ -65,6 +65,7 @@ def _create_gates() -> None:
         sa.Column("at", Instant(), nullable=False),
         indexes={"ix_parked_gate": ["gate", "priority", "turn", "run_id"]},
     )
+    create("resting", sa.Column("job_id", sa.Integer, primary_key=True, autoincrement=False))
     create(
         "deadlines",
         sa.Column("run_id", ascii_char(32), primary_key=True),
