@@ -214,7 +214,7 @@ def lose_unanswered(tx: Tx, now: datetime, limit: int, *, heard_since: datetime 
         .with_hint(runs, "FORCE INDEX (ix_runs_lease)", "mysql")
         .with_for_update(skip_locked=True)
     )
-    return _lose(tx, [dict(row) for row in found.mappings()], now)
+    return _lose(tx, changes.as_rows(found), now)
 
 
 def _lose(tx: Tx, rows: Sequence[changes.Row], now: datetime) -> Losses:
