@@ -89,7 +89,7 @@ def expand(job: DueJob, now: datetime) -> Expansion:
         *missed, following = instants
         return Expansion((*wanted, *_missed(missed)), following)
     *missed, latest = instants
-    run = replace(_slot(latest), trigger=Trigger.CATCH_UP if missed else Trigger.SCHEDULE)
+    run = Occurrence(Kind.SLOT, latest, Trigger.CATCH_UP if missed else Trigger.SCHEDULE)
     return Expansion((*wanted, *_missed(missed), run), schedule.next_after(now) if schedule else None)
 
 

@@ -99,7 +99,7 @@ def _revisions(tx: Tx, records: Sequence[JobRecord], window: Window) -> dict[int
             revisions[row["job_id"]].append(_revision(row))
     for record in records:
         if record.is_changed_by_hand():
-            revisions[record.id].append(_revision(jobs.hand_revision(record, window.until)))
+            revisions[record.id].append(_revision(jobs.hand_revision(record, window.until, record.next_run)))
     return revisions
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -79,8 +78,9 @@ def record_hand_changes(
 
     `begins` has the first `next_run` of those that have none and get one in this transaction.
     """
-    found = [hand_revision(replace(j, next_run=begins.get(j.id, j.next_run)), now) for j in changed]
-    record_revisions(tx, found)
+    if not changed:
+        return
+    record_revisions(tx, [hand_revision(j, now, begins.get(j.id, j.next_run)) for j in changed])
     dialect.update_rows(
         tx,
         jobs,
@@ -99,12 +99,12 @@ def record_hand_changes(
     alerts.clear_all(tx, alerts.BAD_JOB, [alerts.job(j.id) for j in changed], now)
 
 
-def hand_revision(job: JobRecord, now: datetime) -> dict[str, object]:
-    """The revision that an edit by hand is, seen at `now`."""
+def hand_revision(job: JobRecord, now: datetime, next_run: datetime | None) -> dict[str, object]:
+    """The revision that an edit by hand is, seen at `now`; `next_run` is the job's from then on."""
     content = document(job.spec, job.interval)
     return revision_row(job.id, job.revision + 1, now, "sql", content) | {
         "removed": int(job.removed_at is not None),
-        "next_run": job.next_run,
+        "next_run": next_run,
         "replaced_run": job.planned_run,
     }
 

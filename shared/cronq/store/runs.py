@@ -24,9 +24,7 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
     are new indeed.
     """
     dialect.insert_new(tx, runs, rows)
-    waiting = [str(r["run_id"]) for r in rows if r["state"] in WAITING]
-    found = tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(waiting))) if waiting else ()
-    fresh = frozenset(run_id for (run_id,) in found)
+    fresh = _found(tx, [str(r["run_id"]) for r in rows if r["state"] in WAITING])
     insert_events(
         tx,
         [
@@ -36,6 +34,18 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
         ],
     )
     return fresh
+
+
+def _found(tx: Tx, run_ids: Sequence[str]) -> frozenset[str]:
+    """Nearly always all of them, which the database counts in no time; else they are read one by one."""
+    if not run_ids or tx.execute(_COUNT, {"ids": run_ids}).scalar_one() == len(run_ids):
+        return frozenset(run_ids)
+    return frozenset(tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids))).scalars())
+
+
+_COUNT = (
+    sa.select(sa.func.count()).select_from(runs).where(runs.c.run_id.in_(sa.bindparam("ids", expanding=True)))
+)
 
 
 def new_row(
@@ -96,7 +106,7 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
     """
     if not job_ids:
         return 0
-    found = tx.execute(
+    query = (
         sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt)
         .where(
             runs.c.job_id.in_(sorted(job_ids)),
@@ -107,8 +117,10 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
         .order_by(runs.c.run_id)
         .with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")
         .with_for_update(skip_locked=True)
-    ).all()
-    older = [OpenRun(*row) for row in found if row.run_id not in newer]
+    )
+    if newer:
+        query = query.where(runs.c.run_id.not_in(newer))
+    older = [OpenRun(*row) for row in tx.execute(query)]
     end_here(tx, older, State.MISSED, "superseded", now)
     return len(older)
 
