@@ -208,6 +208,7 @@ READING: Polling = {
         "ix_dead_letters_queue",
     ),
     "claims": (lambda tx: claims.answer(tx, [claim(RUN)], NOON, NOON), "runs", "PRIMARY"),
+    "last results": (lambda tx: jobs.note_results(tx, [(7, NOON)], []), "jobs", "PRIMARY"),
     "boot": (lambda tx: leases.boot(tx, boot(), NOON, NOON + LEASE), "runs", "ix_runs_state"),
 }
 WRITING: dict[str, tuple[Callable[[store.Tx], object], str, str, str]] = {
@@ -247,6 +248,14 @@ def test_runs_of_many_jobs_are_found_by_their_jobs(crowded: store.Store, work: C
     [row] = plans(crowded, lambda tx: work(tx, range(1, 1_001), *rest), "SELECT", "runs")
 
     assert row["key"] == "ix_runs_job_state"
+
+
+def test_noting_results_locks_only_its_jobs_where_most_of_all_are_among_them(crowded: store.Store) -> None:
+    told = [(job_id, NOON) for job_id in range(1, 2_000)]
+
+    [row] = plans(crowded, lambda tx: jobs.note_results(tx, told, []), "SELECT", "jobs")
+
+    assert (row["key"], row["type"]) == ("PRIMARY", "range"), row
 
 
 @pytest.mark.parametrize("name", CLAIMING)

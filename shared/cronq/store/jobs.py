@@ -235,6 +235,8 @@ _LAST_RUNS = (
     sa.select(jobs.c.id, jobs.c.last_run_start, jobs.c.last_run_stop, jobs.c.last_run_status)
     .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(jobs.c.id)
+    # A small table would be scanned, and that waits also for rows which others hold and nobody asked for.
+    .with_hint(jobs, "FORCE INDEX (PRIMARY)", "mysql")
     .with_for_update()
 )
 
