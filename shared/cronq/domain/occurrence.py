@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 
 from cronq.domain.run import Kind, Trigger
@@ -84,13 +85,8 @@ def expand(job: DueJob, now: datetime) -> Expansion:
     except ScheduleError as error:
         row = _slot(job.next_run, missed=f"the schedule is not valid: {error}"[:255])
         return Expansion((*wanted, row), None, problem=str(error))
-    instants = list(islice(_instants(job.next_run, schedule, now), MOST_INSTANTS + 1))
-    if len(instants) > MOST_INSTANTS:
-        *missed, following = instants
-        return Expansion((*wanted, *_missed(missed)), following)
-    *missed, latest = instants
-    run = Occurrence(Kind.SLOT, latest, Trigger.CATCH_UP if missed else Trigger.SCHEDULE)
-    return Expansion((*wanted, *_missed(missed), run), schedule.next_after(now) if schedule else None)
+    slots = _slots(schedule, job.next_run, now)
+    return Expansion((*wanted, *slots.occurrences), slots.next_run) if wanted else slots
 
 
 def expand_all(job: DueJob, now: datetime) -> Iterator[Occurrence]:
@@ -107,6 +103,18 @@ def _wanted(job: DueJob, now: datetime) -> tuple[Occurrence, ...]:
     if not job.run_now:
         return ()
     return (Occurrence(Kind.REQUEST, now.replace(microsecond=0), Trigger.MANUAL),)
+
+
+@lru_cache(maxsize=1024)
+def _slots(schedule: Schedule | None, first: datetime, now: datetime) -> Expansion:
+    """Kept, because what is due in one step is often due by one schedule: at midnight, or every minute."""
+    instants = list(islice(_instants(first, schedule, now), MOST_INSTANTS + 1))
+    if len(instants) > MOST_INSTANTS:
+        *missed, following = instants
+        return Expansion(_missed(missed), following)
+    *missed, latest = instants
+    run = Occurrence(Kind.SLOT, latest, Trigger.CATCH_UP if missed else Trigger.SCHEDULE)
+    return Expansion((*_missed(missed), run), schedule.next_after(now) if schedule else None)
 
 
 def _instants(first: datetime, schedule: Schedule | None, now: datetime) -> Iterator[datetime]:

@@ -59,6 +59,7 @@ def parse(
     return _parse(expressions, timezone, dst, seed, start=start, end=end)
 
 
+@lru_cache(maxsize=1024)
 def every(period: timedelta, anchor: datetime) -> Schedule:
     """The grid anchor + k * period of real time (k from 0), as a job's bare interval means it.
 
