@@ -65,6 +65,11 @@ class _Process:
         self._log = log
 
     @property
+    def pid(self) -> int:
+        """Of the server itself: what starts it takes its own place by exec."""
+        return self._popen.pid
+
+    @property
     def is_running(self) -> bool:
         return self._popen.poll() is None
 
@@ -142,6 +147,12 @@ class MariaDB:
 
     def database_url(self, name: str) -> str:
         return f"mysql+pymysql://root@127.0.0.1:{self.port}/{name}"
+
+    @property
+    def pid(self) -> int:
+        """Of a server that was started here."""
+        assert self._process is not None
+        return self._process.pid
 
     def create_database(self, name: str = "") -> str:
         """The URL of a new, empty database; a random name by default."""
@@ -328,6 +339,12 @@ class RabbitMQ:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.is_running
+
+    @property
+    def pid(self) -> int:
+        """Of a server that was started here."""
+        assert self._process is not None
+        return self._process.pid
 
     def freeze(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing, until `thaw`."""

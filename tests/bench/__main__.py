@@ -3,7 +3,8 @@
 Starts a private MariaDB and RabbitMQ, and the services as processes on the same machine. Prints one
 JSON object; `python -m tests.bench next` measures schedules alone. The floor is spawning alone: eight
 threads, each `Popen(['/bin/sh', '-c', 'true'])` with a pipe and a session of its own. Rates are of durable
-work: rows committed, messages confirmed.
+work: rows committed, messages confirmed. Where other work goes on beside it, compare `…_cpu_ms_per_run` of
+each process instead of rates.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import pymysql
 
 from tests.bench import next_instant
+from tests.bench.cpu import Meter, keeper_of
 from tests.servers import MariaDB, RabbitMQ
 
 FLOOR_SPAWNS = 1500
@@ -86,6 +88,7 @@ class Bench:
 
     def __init__(self, database: MariaDB, broker: RabbitMQ) -> None:
         self.url = database.create_database()
+        self.pids = {"mariadb": database.pid, "rabbitmq": broker.pid}
         self.folder = tempfile.TemporaryDirectory(prefix="cronq-bench-")
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith(("CRONQ_", "RABBITMQ_"))} | {
             "DATABASE_URL": self.url,
@@ -112,8 +115,10 @@ class Bench:
                     break
             else:
                 raise SystemExit(f"{args[0]} ended with {process.wait()}")
+            self.pids[args[0]] = process.pid
             yield
         finally:
+            self.pids.pop(args[0], None)
             process.terminate()
             process.wait(30)
 
@@ -148,12 +153,14 @@ class Bench:
         raise SystemExit(f"not within {WITHIN_S} s: {condition}")
 
 
-def inject(bench: Bench) -> dict[str, float]:
+def inject(bench: Bench) -> dict[str, Any]:
     """One injector: due jobs to runs on the ledger, published and confirmed."""
     with bench.service("injector"):
         bench.add_jobs(INJECT_JOBS)
+        meter = Meter(bench.pids)
         bench.make_due()
         bench.wait_for(f"SELECT COUNT(*) = {INJECT_JOBS} FROM runs WHERE published_at IS NOT NULL")
+        used = meter.ms_per(INJECT_JOBS)
     took = bench.query(
         "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(created_at), MAX(published_at)) / 1e6,"
         " TIMESTAMPDIFF(MICROSECOND, MIN(created_at), MAX(created_at)) / 1e6 FROM runs"
@@ -162,6 +169,7 @@ def inject(bench: Bench) -> dict[str, float]:
         "inject_jobs": INJECT_JOBS,
         "inject_runs_s": round(INJECT_JOBS / float(str(took[0]))),
         "inject_last_row_after_s": round(float(str(took[1])), 3),
+        "inject_cpu_ms_per_run": used,
     }
 
 
@@ -174,9 +182,11 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
     ):
         lags = [_single(bench, number) for number in range(SINGLES)]
         bench.add_jobs(E2E_JOBS)
+        meter = Meter({**bench.pids, "keeper": keeper_of(bench.folder.name)})
         bench.make_due()
         total = E2E_JOBS + SINGLES
         bench.wait_for(f"SELECT COUNT(*) = {total} FROM runs WHERE state = 'succeeded'")
+        used = meter.ms_per(E2E_JOBS)
     took = bench.query(
         "SELECT TIMESTAMPDIFF(MICROSECOND, MIN(created_at), MAX(recorded_at)) / 1e6"
         " FROM runs r JOIN jobs j ON j.id = r.job_id WHERE j.name LIKE 'job %%'"
@@ -185,6 +195,7 @@ def end_to_end(bench: Bench) -> dict[str, Any]:
     return {
         "e2e_jobs": E2E_JOBS,
         "e2e_runs_s": round(E2E_JOBS / float(str(took[0]))),
+        "e2e_cpu_ms_per_run": used,
         "start_lag_ms": {
             "p50": round(statistics.median(lags), 1),
             "p99": round(lags[min(len(lags) - 1, int(len(lags) * 0.99))], 1),

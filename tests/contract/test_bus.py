@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 
@@ -97,6 +98,24 @@ def test_a_message_that_no_queue_wants_is_unroutable_and_the_others_are_not(one_
 
 def test_nothing_published_has_no_verdicts(one_bus: Bus) -> None:
     assert one_bus.publish([]) == []
+
+
+def test_a_batch_that_is_sent_without_waiting_gets_its_verdicts_later(one_bus: Bus) -> None:
+    verdicts: SimpleQueue[list[Confirm]] = SimpleQueue()
+
+    one_bus.send(messages(b"1") + messages(b"2", key="gpu"), verdicts.put)
+
+    assert verdicts.get(timeout=SOON_S) == [Confirm.CONFIRMED, Confirm.UNROUTABLE]
+    assert bodies(take_exactly(one_bus.consume(["cronq_jobs"], 10), 1)) == [b"1"]
+
+
+def test_a_closed_bus_sends_nothing_and_says_so(one_bus: Bus) -> None:
+    one_bus.close()
+    verdicts: SimpleQueue[list[Confirm]] = SimpleQueue()
+
+    one_bus.send(messages(b"1"), verdicts.put)
+
+    assert verdicts.get(timeout=SOON_S) == [Confirm.UNKNOWN]
 
 
 def test_a_batch_comes_out_in_the_order_it_went_in(one_bus: Bus) -> None:

@@ -45,7 +45,7 @@ def at_noon(clock: Clock) -> Clock:
 
 
 def make(db: store.Store, **fields: object) -> int:
-    put(db, definition(**{"schedule": EVERY, **fields}), now=NOON)
+    put(db, definition("job", **{"schedule": EVERY, **fields}), now=NOON)
     return job_named(db).id
 
 

@@ -17,7 +17,8 @@ MUTATIONS: dict[str, Mutation] = {}
 # The life of a run, as far as its start, its end, and the word of its end.
 CLAIMED = ("publish", "deliver", "step", "grant")
 STARTED = (*CLAIMED, "deliver", "step", "obey")
-TOLD = (*STARTED, "end", "step")
+# The runner tells in one step, and hears in the next that the broker has it.
+TOLD = (*STARTED, "end", "step", "step")
 # One job, and less of all that leads away from the life of a single run.
 ONE = {
     "guarantees": ("at_most_once",), "max_attempts": 1, "hosts": 1, "are_twins": False, "jobs_take_s": 0,

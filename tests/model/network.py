@@ -85,6 +85,9 @@ class Link:
             return [Confirm.UNKNOWN] * len(messages)
         return [self._network.route(message) for message in messages]
 
+    def send(self, messages: Sequence[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        settled(self.publish(messages))
+
     def consume(self, queues: Sequence[str], prefetch: int) -> Consumer:
         consumer = HandConsumer(self, tuple(queues), prefetch)
         self.consumers.append(consumer)

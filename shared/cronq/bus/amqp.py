@@ -55,6 +55,12 @@ class AmqpBus:
             return [Confirm.UNKNOWN] * len(messages)
         return self._publisher.publish(messages, timeout_s)
 
+    def send(self, messages: Sequence[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        if self._closed or not messages:
+            settled([Confirm.UNKNOWN] * len(messages))
+        else:
+            self._publisher.send(messages, settled)
+
     def consume(self, queues: Sequence[str], prefetch: int) -> Consumer:
         self._raise_if_closed()
         check_prefetch(prefetch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from cronq.bus.topology import EXCHANGE
 log = structlog.get_logger()
 
 _RETRY_S = 0.5  # between attempts to set the channel up again
+_STALE_S = 10.0  # what could not be sent for so long is old news: whoever asked for it asks again
 _REPAIR_S = 5.0  # at most one repair of the queues in this time
 # Goes nowhere: it comes back at once from a broker that takes messages, and not from one in alarm. Its body
 # must not be empty: RabbitMQ blocks at the header of the first message, and one without a body ends there.
@@ -36,6 +38,7 @@ class _Batch:
     def __init__(self, messages: Sequence[Message], done: Callable[[], None]) -> None:
         self.messages = messages
         self.verdicts: list[Confirm | None] = [None] * len(messages)
+        self.made_at = time.monotonic()
         self.first_tag = 0
         self.is_abandoned = False
         self._returned: set[int] = set()
@@ -46,6 +49,9 @@ class _Batch:
     @property
     def is_settled(self) -> bool:
         return self._left == 0
+
+    def known(self) -> list[Confirm]:
+        return [verdict or Confirm.UNKNOWN for verdict in self.verdicts]
 
     def returned(self, tag: int) -> None:
         self._returned.add(tag - self.first_tag)
@@ -97,7 +103,12 @@ class Publisher:
         self._link.call(lambda: self._take(batch))
         done.wait(timeout_s)
         batch.is_abandoned = True
-        return [verdict or Confirm.UNKNOWN for verdict in batch.verdicts]
+        return batch.known()
+
+    def send(self, messages: Sequence[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        """Returns at once; the verdicts come on the link's thread. From any thread."""
+        batch = _Batch(messages, lambda: settled(batch.known()))
+        self._link.call(lambda: self._take(batch))
 
     def close(self) -> None:
         """What still waits to be sent is UNKNOWN at once."""
@@ -122,7 +133,9 @@ class Publisher:
     def _flush(self) -> None:
         while self._waiting and self._channel and not self._link.is_blocked:
             batch = self._waiting.popleft()
-            if not batch.is_abandoned:
+            if time.monotonic() > batch.made_at + _STALE_S:
+                batch.give_up()
+            elif not batch.is_abandoned:
                 self._send(self._channel, batch)
 
     def _send(self, channel: Channel, batch: _Batch) -> None:

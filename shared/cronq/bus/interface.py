@@ -151,6 +151,15 @@ class Bus(Protocol):
         """
         ...
 
+    def send(self, messages: Sequence[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        """Publish a batch as `publish` does, without waiting for it.
+
+        `settled` gets the verdicts once all are there, or UNKNOWN when the connection is lost: from a
+        thread of the bus, where it must not block. What can't be sent now waits until it can; what waited
+        for 10 s is UNKNOWN then, and not sent.
+        """
+        ...
+
     def consume(self, queues: Sequence[str], prefetch: int) -> Consumer:
         """Consume queues declared before; at most `prefetch` unacked deliveries per queue."""
         ...

@@ -122,6 +122,9 @@ class MemoryBus:
             self._exchange.wake({name for names in routes for name in names})
             return [Confirm.CONFIRMED if names else Confirm.UNROUTABLE for names in routes]
 
+    def send(self, messages: Sequence[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        settled(self.publish(messages))
+
     def consume(self, queues: Sequence[str], prefetch: int) -> Consumer:
         with self._exchange.lock:
             self._raise_if_closed()

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 
 from cronq.domain.schedule_error import ScheduleError
 
@@ -74,6 +75,7 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds}s"
 
 
+@lru_cache(maxsize=1024)
 def parse_period(text: str) -> Period:
     """The period of an ISO 8601 duration such as P1M or PT90S.
 

@@ -127,13 +127,16 @@ class JobSpec:
 
         Fields at their default are left out, so that a field of a later release changes no stored hash.
         """
-        values = ((f.name, getattr(self, f.name), f.default) for f in fields(self) if f.compare)
+        values = ((name, getattr(self, name), default) for name, default in _DEFAULTS)
         return {name: _plain(value) for name, value, default in values if value != default}
 
     @property
     def content_hash(self) -> str:
         """64 hex digits, the same for two jobs exactly when their definitions are."""
         return hash_of(self.definition())
+
+
+_DEFAULTS = tuple((f.name, f.default) for f in fields(JobSpec) if f.compare)
 
 
 def hash_of(value: object) -> str:
@@ -144,8 +147,7 @@ def hash_of(value: object) -> str:
 
 def changed_fields(old: JobSpec, new: JobSpec) -> tuple[str, ...]:
     """The names of the fields in which two jobs differ, in the order of `JobSpec`."""
-    compared = (f.name for f in fields(JobSpec) if f.compare)
-    return tuple(name for name in compared if getattr(old, name) != getattr(new, name))
+    return tuple(name for name, _ in _DEFAULTS if getattr(old, name) != getattr(new, name))
 
 
 def name_key(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import groupby, islice
 
 from cronq.domain.calendar_rule import JobCalendar
@@ -93,20 +94,8 @@ def expand(job: DueJob, now: datetime) -> Expansion:
     except ScheduleError as error:
         row = _slot(job.next_run, missed=f"the schedule is not valid: {error}"[:255])
         return Expansion((*wanted, row), None, problem=str(error))
-    instants = list(islice(_instants(job.next_run, schedule, now), MOST_INSTANTS + 1))
-    kept = job.misfires.kept
-    closed = _closed(job, instants)
-    if len(instants) > MOST_INSTANTS:
-        # There may be more of them: those that could still run are left to the next step.
-        return Expansion((*wanted, *_rows([_late(at, closed) for at in instants[:-kept]])), instants[-kept])
-    is_open = [at for at in instants if at not in closed]
-    newest = set(is_open[-kept:])
-    rows = [_judged(job, at, now) if at in newest else _late(at, closed) for at in instants]
-    if is_open and len(newest) == len(is_open):
-        rows = [_on_time(row, now) if row.scheduled_for == is_open[-1] else row for row in rows]
-    rests = schedule is not None and schedule.waits_for_end
-    following = schedule.next_after(now) if schedule and not rests else None
-    return Expansion((*wanted, *_rows(rows)), following, rests=rests)
+    slots = _slots(schedule, job.next_run, now, job.misfires, job.calendar)
+    return replace(slots, occurrences=(*wanted, *slots.occurrences)) if wanted else slots
 
 
 def expand_all(job: DueJob, now: datetime) -> Iterator[Occurrence]:
@@ -125,6 +114,31 @@ def _wanted(job: DueJob, now: datetime) -> tuple[Occurrence, ...]:
     return (Occurrence(Kind.REQUEST, now.replace(microsecond=0), Trigger.MANUAL),)
 
 
+@lru_cache(maxsize=1024)
+def _slots(
+    schedule: Schedule | None,
+    first: datetime,
+    now: datetime,
+    misfires: Misfires,
+    calendar: JobCalendar | None,
+) -> Expansion:
+    """Kept, because what is due in one step is often due by one schedule: at midnight, or every minute."""
+    instants = list(islice(_instants(first, schedule, now), MOST_INSTANTS + 1))
+    kept = misfires.kept
+    closed = _closed(calendar, instants)
+    if len(instants) > MOST_INSTANTS:
+        # There may be more of them: those that could still run are left to the next step.
+        return Expansion(tuple(_rows([_late(at, closed) for at in instants[:-kept]])), instants[-kept])
+    is_open = [at for at in instants if at not in closed]
+    newest = set(is_open[-kept:])
+    rows = [_judged(misfires, at, now) if at in newest else _late(at, closed) for at in instants]
+    if is_open and len(newest) == len(is_open):
+        rows = [_on_time(row, now) if row.scheduled_for == is_open[-1] else row for row in rows]
+    rests = schedule is not None and schedule.waits_for_end
+    following = schedule.next_after(now) if schedule and not rests else None
+    return Expansion(tuple(_rows(rows)), following, rests=rests)
+
+
 def _instants(first: datetime, schedule: Schedule | None, now: datetime) -> Iterator[datetime]:
     yield first
     if schedule is not None:
@@ -135,11 +149,11 @@ def _slot(at: datetime, missed: str | None = None, skipped: str | None = None) -
     return Occurrence(Kind.SLOT, at, Trigger.SCHEDULE, missed, skipped)
 
 
-def _closed(job: DueJob, instants: Iterable[datetime]) -> dict[datetime, str]:
+def _closed(calendar: JobCalendar | None, instants: Iterable[datetime]) -> dict[datetime, str]:
     """Those at which the job's calendar lets nothing run, with the reason."""
-    if job.calendar is None:
+    if calendar is None:
         return {}
-    found = ((at, job.calendar.verdict(at)) for at in instants)
+    found = ((at, calendar.verdict(at)) for at in instants)
     return {at: reason for at, reason in found if reason}
 
 
@@ -147,8 +161,8 @@ def _late(at: datetime, closed: Mapping[datetime, str]) -> Occurrence:
     return _slot(at, skipped=closed[at]) if at in closed else _slot(at, missed="misfire")
 
 
-def _judged(job: DueJob, at: datetime, now: datetime) -> Occurrence:
-    why = job.misfires.refuses(at, now)
+def _judged(misfires: Misfires, at: datetime, now: datetime) -> Occurrence:
+    why = misfires.refuses(at, now)
     return _slot(at, missed=why) if why else replace(_slot(at), trigger=Trigger.CATCH_UP)
 
 

@@ -65,6 +65,7 @@ def parse(
     return plain if shift is None or plain.waits_for_end else _moved(plain, shift, timezone)
 
 
+@lru_cache(maxsize=1024)
 def every(period: timedelta, anchor: datetime) -> Schedule:
     """The grid anchor + k * period of real time (k from 0), as a job's bare interval means it.
 

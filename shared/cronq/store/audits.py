@@ -102,7 +102,7 @@ def _revisions(tx: Tx, records: Sequence[JobRecord], window: Window) -> dict[int
     )
     known = {record.id: record for record in records}
     rows = [dict(row) for row in found.mappings() if row["revision"] <= known[row["job_id"]].revision]
-    rows += [jobs.hand_revision(r, window.until) for r in records if r.is_changed_by_hand()]
+    rows += [jobs.hand_revision(r, window.until, r.next_run) for r in records if r.is_changed_by_hand()]
     calendars_then = _calendars(tx, rows)
     revisions: dict[int, list[Revision]] = {record.id: [] for record in records}
     for row in rows:

@@ -30,6 +30,7 @@ OF_AN_ATTEMPT = (
 MOST_REASON, MOST_RUNNER = 255, 190
 
 Row = dict[str, Any]
+_WAS = "_was"
 
 
 @dataclass
@@ -61,13 +62,21 @@ def columns() -> list[sa.Column[Any]]:
 
 def locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, Row]:
     """Rows with these columns, locked in the order of their ids."""
-    found = tx.execute(
-        sa.select(*columns())
-        .where(runs.c.run_id.in_(sorted(run_ids)))
-        .order_by(runs.c.run_id)
-        .with_for_update()
-    )
-    return {row["run_id"]: dict(row) for row in found.mappings()}
+    found = tx.execute(_LOCKED, {"ids": sorted(run_ids)})
+    return {row["run_id"]: row for row in as_rows(found)}
+
+
+_LOCKED = (
+    sa.select(*columns())
+    .where(runs.c.run_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(runs.c.run_id)
+    .with_for_update()
+)
+
+
+def as_rows(found: sa.Result[Any]) -> list[Row]:
+    """Rows with these columns, and with what they were as the database has them (`_WAS`)."""
+    return [{**row, _WAS: row} for row in found.mappings()]
 
 
 def policies(tx: Tx, rows: Collection[Row]) -> dict[str, Policy]:
@@ -163,9 +172,11 @@ def _wait_again(row: Row, change: Change, now: datetime) -> None:
 
 
 def write(tx: Tx, rows: Iterable[Row]) -> None:
-    """Write rows that `locked` gave and `merge` changed."""
-    changed: Sequence[dict[str, object]] = [
-        {"run_id": r["run_id"], **{name: r[name] for name in CHANGING}}
-        for r in sorted(rows, key=lambda r: str(r["run_id"]))
-    ]
-    dialect.update_rows(tx, runs, changed, keys=("run_id",))
+    """Write what `merge` changed of rows that `locked` or `as_rows` gave."""
+    ordered = sorted(rows, key=lambda r: str(r["run_id"]))
+    names = [name for name in CHANGING if any(r[name] != r[_WAS][name] for r in ordered)]
+    if names:
+        changed: Sequence[dict[str, object]] = [
+            {"run_id": r["run_id"], **{name: r[name] for name in names}} for r in ordered
+        ]
+        dialect.update_rows(tx, runs, changed, keys=("run_id",))

@@ -32,6 +32,7 @@ class Granted:
 
 
 Answer = tuple[Claim, Granted | Denial]
+NO_JOB = (None, "")
 
 
 def answer(
@@ -42,8 +43,7 @@ def answer(
     Locks the runs by id, in id order. The caller commits before it replies.
     """
     rows = _locked(tx, {c.run_id for c in claims})
-    records = jobs.by_ids(tx, {r["job_id"] for r in rows.values()})
-    names = jobs.category_names(tx) if rows else {}
+    records = jobs.with_categories(tx, {r["job_id"] for r in rows.values()}) if rows else {}
     views = {run_id: _view(row, now) for run_id, row in rows.items()}
     restraint = Restraint.of(tx, {c.host for c in claims}, now) if rows else None
     answers: list[Answer] = []
@@ -52,7 +52,7 @@ def answer(
     too_late: set[str] = set()
     for claim in claims:
         view = views.get(claim.run_id)
-        job = None if view is None else records.get(view.job_id)
+        job, category = records.get(view.job_id, NO_JOB) if view else NO_JOB
         denial = decide_claim(view, claim) or _unfit(job)
         if denial or view is None or job is None:
             answers.append((claim, denial or Denial("unknown_run")))
@@ -68,10 +68,11 @@ def answer(
                 continue
             newly.append(claim)
             views[claim.run_id] = _granted_view(view, claim)
-        row, category = rows[claim.run_id], names.get(job.category_id or 0, "")
+        row = rows[claim.run_id]
         granted = Granted(claim, job, category, row["scheduled_for"], row["triggered_by"])
         answers.append((claim, granted))
-    _record(tx, newly, rows, records, now=now, lease_until=lease_until, epoch=epoch)
+    revisions = {job_id: job.revision for job_id, (job, _) in records.items()}
+    _record(tx, newly, rows, revisions, now=now, lease_until=lease_until, epoch=epoch)
     _put_back(tx, held, rows, now)
     _end_orphans(tx, [r for r in rows.values() if r["job_id"] not in records], now)
     _expire(tx, [row for run_id, row in rows.items() if run_id in too_late and row["job_id"] in records], now)
@@ -102,29 +103,32 @@ def _unfit(job: JobRecord | None) -> Denial | None:
 
 
 def _locked(tx: Tx, run_ids: Iterable[str]) -> dict[str, sa.RowMapping]:
-    found = tx.execute(
-        sa.select(
-            runs.c.run_id,
-            runs.c.job_id,
-            runs.c.state,
-            runs.c.attempt,
-            runs.c.runner,
-            runs.c.lineage,
-            runs.c.instance,
-            runs.c.expires_at,
-            runs.c.retries,
-            runs.c.scheduled_for,
-            runs.c.triggered_by,
-            runs.c.actor,
-            runs.c.priority,
-            runs.c.turn,
-            runs.c.category_id,
-        )
-        .where(runs.c.run_id.in_(sorted(run_ids)))
-        .order_by(runs.c.run_id)
-        .with_for_update()
-    )
+    found = tx.execute(_LOCKED, {"ids": sorted(run_ids)})
     return {row["run_id"]: row for row in found.mappings()}
+
+
+_LOCKED = (
+    sa.select(
+        runs.c.run_id,
+        runs.c.job_id,
+        runs.c.state,
+        runs.c.attempt,
+        runs.c.runner,
+        runs.c.lineage,
+        runs.c.instance,
+        runs.c.expires_at,
+        runs.c.retries,
+        runs.c.scheduled_for,
+        runs.c.triggered_by,
+        runs.c.actor,
+        runs.c.priority,
+        runs.c.turn,
+        runs.c.category_id,
+    )
+    .where(runs.c.run_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(runs.c.run_id)
+    .with_for_update()
+)
 
 
 def _view(row: sa.RowMapping, now: datetime) -> ClaimView:
@@ -156,7 +160,7 @@ def _record(
     tx: Tx,
     newly: Sequence[Claim],
     rows: dict[str, sa.RowMapping],
-    records: dict[int, JobRecord],
+    revisions: dict[int, int],
     *,
     now: datetime,
     lease_until: datetime,
@@ -178,7 +182,7 @@ def _record(
             "publish_at": None,
             "reason": None,
             "epoch": epoch,
-            "revision": records[rows[c.run_id]["job_id"]].revision,
+            "revision": revisions[rows[c.run_id]["job_id"]],
         }
         for c in newly
     ]

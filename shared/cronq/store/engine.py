@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cronq.domain.errors import ConfigError, CronqError, Unavailable
 
@@ -28,6 +30,8 @@ TRIES = 5
 # A lock that somebody holds for longer than innodb_lock_wait_timeout is not waited for again.
 PATIENCE_S = 4.5
 STATEMENT_S = 30
+# A connection that was used this lately is there, but for a restart in between: it is not asked first.
+FRESH_S = 1.0
 
 
 _turns: dict[str, threading.Lock] = {}
@@ -187,8 +191,9 @@ def _mysql(url: sa.URL, pool_size: int, *, statement_s: float | None) -> sa.Engi
         pool_size=pool_size,
         max_overflow=10,
         pool_timeout=10,
-        pool_pre_ping=True,
         pool_recycle=25,
+        # Every use of a connection is a transaction that ends by itself; another ROLLBACK is a round trip.
+        pool_reset_on_return=None,
         connect_args={"connect_timeout": 5, "read_timeout": statement_s, "write_timeout": statement_s},
     )
 
@@ -201,4 +206,26 @@ def _mysql(url: sa.URL, pool_size: int, *, statement_s: float | None) -> sa.Engi
         cursor.execute(SESSION_MARIADB if is_mariadb else SESSION_MYSQL)
         cursor.close()
 
+    _ask_rested_connections(engine)
     return engine
+
+
+def _ask_rested_connections(engine: sa.Engine) -> None:
+    """A connection that lay in the pool for a while may be dead: it is pinged, and replaced if it is.
+
+    The pool's own ping asks always, which costs a round trip for each transaction.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def on_checkin(_connection: object, record: ConnectionPoolEntry) -> None:
+        record.info["used_at"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def on_checkout(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: object) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at < FRESH_S:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError("the connection is dead") from error

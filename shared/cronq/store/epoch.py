@@ -51,10 +51,15 @@ class Witness:
 
 @dataclass(frozen=True)
 class Epoch:
-    """`since` is when it began by a person's acceptance; None for the first."""
+    """`since` is when it began by a person's acceptance; None for the first.
+
+    With it comes what `check` compares: the database's identity, and the newest step of an injector.
+    """
 
     number: int
     since: datetime | None
+    installation: str | None = None
+    step: datetime | None = None
 
 
 def installation(tx: Tx, now: datetime) -> str:
@@ -65,13 +70,17 @@ def installation(tx: Tx, now: datetime) -> str:
     return found[0]
 
 
+_CURRENT = sa.select(facts).where(facts.c.name.in_([_HOLD, _EPOCH, _INSTALLATION, fact.INJECTOR]))
+
+
 def current(tx: Tx) -> Epoch:
     """The epoch; raises Held. What is committed in this transaction is not stopped by a later hold."""
-    found = {row.name: row for row in tx.execute(sa.select(facts).where(facts.c.name.in_([_HOLD, _EPOCH])))}
+    found = {row.name: row for row in tx.execute(_CURRENT)}
     if _HOLD in found:
         raise Held(found[_HOLD].value)
-    epoch = found.get(_EPOCH)
-    return Epoch(1, None) if epoch is None else Epoch(int(epoch.value), epoch.at)
+    number, since = (int(found[_EPOCH].value), found[_EPOCH].at) if _EPOCH in found else (1, None)
+    identity = found[_INSTALLATION].value if _INSTALLATION in found else None
+    return Epoch(number, since, identity, found[fact.INJECTOR].at if fact.INJECTOR in found else None)
 
 
 def number(tx: Tx) -> int:
@@ -84,12 +93,8 @@ def check(tx: Tx, witness: Witness, current: Epoch, now: datetime) -> Witness:
 
     Of another installation or epoch it knows nothing.
     """
-    found = {
-        row.name: row
-        for row in tx.execute(sa.select(facts).where(facts.c.name.in_([_INSTALLATION, fact.INJECTOR])))
-    }
-    noted: datetime | None = found[fact.INJECTOR].at if fact.INJECTOR in found else None
-    is_same = _INSTALLATION in found and found[_INSTALLATION].value == witness.installation
+    noted = current.step
+    is_same = current.installation is not None and current.installation == witness.installation
     if not is_same or current.number > witness.epoch:
         return Witness(installation(tx, now), current.number, step=noted)
     if witness.step is not None and (noted is None or noted < witness.step):
@@ -110,8 +115,11 @@ def check_grant(tx: Tx, run_id: str, attempt: int, now: datetime) -> None:
         raise Held(f"attempt {attempt} of run {run_id} was granted, and the database does not know")
 
 
+_STATE = sa.select(runs.c.state, runs.c.attempt).where(runs.c.run_id == sa.bindparam("id"))
+
+
 def _state(tx: Tx, run_id: str) -> tuple[str, int] | None:
-    found = tx.execute(sa.select(runs.c.state, runs.c.attempt).where(runs.c.run_id == run_id)).first()
+    found = tx.execute(_STATE, {"id": run_id}).first()
     return None if found is None else (found.state, found.attempt)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from cronq.store import dialect
 from cronq.store.engine import Tx
@@ -47,12 +48,21 @@ def insert_events(tx: Tx, rows: Sequence[dict[str, object]]) -> None:
     kept without it.
     """
     by_job = sorted(rows, key=_job_id)
-    wanted = sorted({_job_id(row) for row in rows})
-    known = set(tx.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(wanted))).scalars()) if wanted else ()
-    dialect.insert_new(
-        tx, events, [row if _job_id(row) in known else {**row, "job_id": None} for row in by_job]
-    )
+    try:
+        dialect.insert_new(tx, events, by_job)
+    except IntegrityError:
+        # A statement that is refused leaves the transaction as it was. One that went through before it,
+        # of a long list, has its rows there already.
+        known = _known(tx, {_job_id(row) for row in rows})
+        dialect.insert_new(
+            tx, events, [row if _job_id(row) in known else {**row, "job_id": None} for row in by_job]
+        )
+
+
+def _known(tx: Tx, job_ids: set[int]) -> set[int]:
+    return set(tx.execute(sa.select(jobs.c.id).where(jobs.c.id.in_(sorted(job_ids)))).scalars())
 
 
 def _job_id(row: dict[str, object]) -> int:
-    return int(str(row["job_id"] or 0))
+    job_id = row["job_id"]
+    return job_id if isinstance(job_id, int) else int(str(job_id or 0))

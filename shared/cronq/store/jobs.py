@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -84,8 +83,9 @@ def record_hand_changes(
 
     `begins` has the first `next_run` of those that have none and get one in this transaction.
     """
-    found = [hand_revision(replace(j, next_run=begins.get(j.id, j.next_run)), now) for j in changed]
-    record_revisions(tx, found)
+    if not changed:
+        return
+    record_revisions(tx, [hand_revision(j, now, begins.get(j.id, j.next_run)) for j in changed])
     dialect.update_rows(
         tx,
         jobs,
@@ -104,12 +104,12 @@ def record_hand_changes(
     alerts.clear_all(tx, alerts.BAD_JOB, [alerts.job(j.id) for j in changed], now)
 
 
-def hand_revision(job: JobRecord, now: datetime) -> dict[str, object]:
-    """The revision that an edit by hand is, seen at `now`."""
+def hand_revision(job: JobRecord, now: datetime, next_run: datetime | None) -> dict[str, object]:
+    """The revision that an edit by hand is, seen at `now`; `next_run` is the job's from then on."""
     content = document(job.spec, job.interval)
     return revision_row(job.id, job.revision + 1, now, "sql", content) | {
         "removed": int(job.removed_at is not None),
-        "next_run": job.next_run,
+        "next_run": next_run,
         "replaced_run": job.planned_run,
     }
 
@@ -151,8 +151,25 @@ def by_id(tx: Tx, job_id: int, *, lock: bool = False) -> JobRecord | None:
 
 
 def by_ids(tx: Tx, job_ids: Iterable[int]) -> dict[int, JobRecord]:
-    found = tx.execute(sa.select(*COLUMNS).where(jobs.c.id.in_(sorted(set(job_ids)))))
+    found = tx.execute(_BY_IDS, {"ids": sorted(set(job_ids))})
     return {record.id: record for record in records(tx, found.mappings())}
+
+
+_BY_IDS = sa.select(*COLUMNS).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+def with_categories(tx: Tx, job_ids: Iterable[int]) -> dict[int, tuple[JobRecord, str]]:
+    """Jobs with the names of their categories; of one without it, ''."""
+    rows = tx.execute(_WITH_CATEGORIES, {"ids": sorted(set(job_ids))}).mappings().all()
+    found = zip(rows, records(tx, rows), strict=True)
+    return {record.id: (record, row["category"] or "") for row, record in found}
+
+
+_WITH_CATEGORIES = (
+    _BY_IDS.add_columns(categories.c.name.label("category"))
+    .select_from(jobs)
+    .outerjoin(categories, categories.c.id == jobs.c.category_id)
+)
 
 
 def category_names(tx: Tx) -> dict[int, str]:
@@ -196,43 +213,64 @@ def note_results(
 ) -> None:
     """The ancestor's columns on jobs, from starts (job, instant) and ends (job, instant, succeeded).
 
-    The latest of each counts, whatever the order in which they come and however often.
+    The latest of each counts, whatever the order in which they come and however often. Locks the jobs
+    in id order.
     """
-    touched = _note_starts(tx, starts) | _note_ends(tx, ends)
-    is_under_way = jobs.c.last_run_stop.is_(None) | (jobs.c.last_run_start > jobs.c.last_run_stop)
-    if touched:
-        tx.execute(
-            sa.update(jobs)
-            .where(jobs.c.id.in_(sorted(touched)))
-            .values(current_status=sa.case((is_under_way, "starting"), else_=jobs.c.last_run_status))
+    started, ended = _latest_starts(starts), _latest_ends(ends)
+    touched = sorted(started.keys() | ended.keys())
+    if not touched:
+        return
+    noted: list[dict[str, object]] = []
+    for row in tx.execute(_LAST_RUNS, {"ids": touched}):
+        start = max(filter(None, (row.last_run_start, started.get(row.id))), default=None)
+        stop, status = _later_end(row.last_run_stop, row.last_run_status, ended.get(row.id))
+        is_under_way = stop is None or (start is not None and start > stop)
+        noted.append(
+            {
+                "id": row.id,
+                "last_run_start": start,
+                "last_run_stop": stop,
+                "last_run_status": status,
+                "current_status": "starting" if is_under_way else status,
+            }
         )
+    dialect.update_rows(tx, jobs, noted, keys=("id",))
 
 
-def _note_starts(tx: Tx, starts: Iterable[tuple[int, datetime]]) -> set[int]:
+_LAST_RUNS = (
+    sa.select(jobs.c.id, jobs.c.last_run_start, jobs.c.last_run_stop, jobs.c.last_run_status)
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    # A small table would be scanned, and that waits also for rows which others hold and nobody asked for.
+    .with_hint(jobs, "FORCE INDEX (PRIMARY)", "mysql")
+    .with_for_update()
+)
+
+
+def _latest_starts(starts: Iterable[tuple[int, datetime]]) -> dict[int, datetime]:
     latest: dict[int, datetime] = {}
     for job_id, at in starts:
         # The columns hold whole seconds; MySQL would round up, to after the end.
         second = at.replace(microsecond=0)
         latest[job_id] = max(second, latest.get(job_id, second))
-    rows = [{"id": job_id, "last_run_start": at} for job_id, at in sorted(latest.items())]
-    guard = "(t.last_run_start IS NULL OR t.last_run_start < v.last_run_start)"
-    dialect.update_rows(tx, jobs, rows, keys=("id",), where=guard)
-    return set(latest)
+    return latest
 
 
-def _note_ends(tx: Tx, ends: Iterable[tuple[int, datetime, bool]]) -> set[int]:
-    """Of two in one second the failure counts."""
+def _latest_ends(ends: Iterable[tuple[int, datetime, bool]]) -> dict[int, tuple[datetime, bool]]:
+    """With whether it failed: of two in one second the failure counts."""
     latest: dict[int, tuple[datetime, bool]] = {}
     for job_id, at, succeeded in ends:
         end = (at.replace(microsecond=0), not succeeded)
         latest[job_id] = max(end, latest.get(job_id, end))
-    rows = [
-        {"id": job_id, "last_run_stop": at, "last_run_status": "failed" if failed else "succeeded"}
-        for job_id, (at, failed) in sorted(latest.items())
-    ]
-    guard = (
-        "(t.last_run_stop IS NULL OR t.last_run_stop < v.last_run_stop"
-        " OR (t.last_run_stop = v.last_run_stop AND v.last_run_status = 'failed'))"
-    )
-    dialect.update_rows(tx, jobs, rows, keys=("id",), where=guard)
-    return set(latest)
+    return latest
+
+
+def _later_end(
+    stop: datetime | None, status: str | None, end: tuple[datetime, bool] | None
+) -> tuple[datetime | None, str | None]:
+    if end is None:
+        return stop, status
+    at, failed = end
+    if stop is None or at > stop or (at == stop and failed):
+        return at, "failed" if failed else "succeeded"
+    return stop, status

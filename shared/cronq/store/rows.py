@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from cronq.domain.job import JobSpec
@@ -90,7 +91,9 @@ class JobRecord:
 def job_record(row: Fields) -> JobRecord:
     interval = row["interval"]
     extras, problem = _extras(row["definition"])
-    calendar_revision = extras.pop(CALENDAR_REVISION, None)
+    calendar_revision = extras.get(CALENDAR_REVISION)
+    if calendar_revision is not None:
+        extras = {name: value for name, value in extras.items() if name != CALENDAR_REVISION}
     return JobRecord(
         id=row["id"],
         category_id=row["category_id"],
@@ -113,7 +116,8 @@ def job_record(row: Fields) -> JobRecord:
     )
 
 
-def _extras(definition: str | None) -> tuple[dict[str, Any], str | None]:
+@lru_cache(maxsize=16_384)
+def _extras(definition: str | None) -> tuple[Mapping[str, Any], str | None]:
     """The fields that have no column of their own, and what is wrong with them."""
     if not definition:
         return {}, None
@@ -144,7 +148,7 @@ def _command_problem(command: str | None) -> str | None:
     return "command: U+0000 cannot be given to a shell" if command and "\0" in command else None
 
 
-def _spec(row: Fields, extras: dict[str, Any]) -> JobSpec:
+def _spec(row: Fields, extras: Mapping[str, Any]) -> JobSpec:
     schedule = from_column(row["schedule"])
     if "seed" not in extras and schedule is not None and needs_seed(schedule):
         # Written by hand. Not by its name: an UPDATE of that must not move it either.

@@ -27,9 +27,7 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
     are new indeed.
     """
     dialect.insert_new(tx, runs, rows)
-    waiting = [str(r["run_id"]) for r in rows if r["state"] in WAITING]
-    found = tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(waiting))) if waiting else ()
-    fresh = frozenset(run_id for (run_id,) in found)
+    fresh = _found(tx, [str(r["run_id"]) for r in rows if r["state"] in WAITING])
     insert_events(
         tx,
         [
@@ -42,6 +40,18 @@ def insert(tx: Tx, rows: Sequence[dict[str, object]], now: datetime) -> frozense
     dialect.insert_new(tx, deadlines, [{n: r[n] for n in ("run_id", "expires_at")} for r in limited])
     followed.note_new(tx, rows)
     return fresh
+
+
+def _found(tx: Tx, run_ids: Sequence[str]) -> frozenset[str]:
+    """Nearly always all of them, which the database counts in no time; else they are read one by one."""
+    if not run_ids or tx.execute(_COUNT, {"ids": run_ids}).scalar_one() == len(run_ids):
+        return frozenset(run_ids)
+    return frozenset(tx.execute(sa.select(runs.c.run_id).where(runs.c.run_id.in_(run_ids))).scalars())
+
+
+_COUNT = (
+    sa.select(sa.func.count()).select_from(runs).where(runs.c.run_id.in_(sa.bindparam("ids", expanding=True)))
+)
 
 
 def new_row(
@@ -112,8 +122,8 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
     """
     if not job_ids:
         return 0
-    found = tx.execute(
-        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt, runs.c.turn, runs.c.state)
+    query = (
+        sa.select(runs.c.run_id, runs.c.job_id, runs.c.attempt, runs.c.turn)
         .where(
             runs.c.job_id.in_(sorted(job_ids)),
             runs.c.state.in_(WAITING),
@@ -124,21 +134,30 @@ def supersede(tx: Tx, job_ids: Collection[int], now: datetime, *, newer: Collect
         .order_by(runs.c.run_id)
         .with_hint(runs, "FORCE INDEX (ix_runs_job_state)", "mysql")
         .with_for_update(skip_locked=True)
-    ).all()
-    older = [row for row in found if row.run_id not in newer]
+    )
+    if newer:
+        query = query.where(runs.c.run_id.not_in(newer))
+    older = tx.execute(query).all()
     end_here(tx, [OpenRun(*row[:3]) for row in older], State.MISSED, "superseded", now)
-    _hand_over(tx, older, [row for row in found if row.run_id in newer])
+    if older and newer:
+        _hand_over(tx, older, newer)
     return len(older)
 
 
-def _hand_over(tx: Tx, older: Sequence[Any], newer: Sequence[Any]) -> None:
+def _hand_over(tx: Tx, older: Sequence[Any], newer: Collection[str]) -> None:
     """A run has the turn of the one that it replaces: else one that waits for longer than its job's period
     would always be replaced by one that waits from the end of the line."""
     turns: dict[int, int] = {}
     for row in older:
         turns[row.job_id] = min(row.turn, turns.get(row.job_id, row.turn))
-    heirs = [r for r in newer if r.job_id in turns and r.state == State.SCHEDULED]
-    rows = [{"run_id": r.run_id, "turn": turns[r.job_id]} for r in heirs]
+    heirs = tx.execute(
+        sa.select(runs.c.run_id, runs.c.job_id).where(
+            runs.c.run_id.in_(sorted(newer)),
+            runs.c.job_id.in_(sorted(turns)),
+            runs.c.state == State.SCHEDULED,
+        )
+    )
+    rows = [{"run_id": run_id, "turn": turns[job_id]} for run_id, job_id in sorted(heirs.all())]
     for table in (runs, parked):
         dialect.update_rows(tx, table, rows, keys=("run_id",))
 

@@ -15,7 +15,7 @@ from cronq.runner import attempts
 from cronq.runner.attempts import Attempts
 from cronq.runner.folder import Folder
 from cronq.runner.keeper_client import Finished, KeeperLost, Started
-from cronq.runner.outbox import Outbox
+from cronq.runner.outbox import Outbox, Settled
 
 RUN = "0" * 32
 KEY = (RUN, 1)
@@ -64,8 +64,8 @@ class FakeBus:
     def is_connected(self) -> bool:
         return True
 
-    def publish(self, messages: list[Message], timeout_s: float) -> list[Confirm]:
-        return [Confirm.CONFIRMED] * len(messages)
+    def send(self, messages: list[Message], settled: Callable[[list[Confirm]], None]) -> None:
+        settled([Confirm.CONFIRMED] * len(messages))
 
 
 class Rig:
@@ -81,7 +81,7 @@ class Rig:
             return keeper
 
         monkeypatch.setattr(attempts, "Keeper", SimpleNamespace(connect_or_spawn=connect_or_spawn))
-        self.outbox = Outbox(cast(Bus, FakeBus()))
+        self.outbox = Outbox(cast(Bus, FakeBus()), self._settled)
         self.attempts = Attempts(
             cast(Folder, SimpleNamespace(path="")),
             Owner("r", "1" * 32, "2" * 32),
@@ -91,6 +91,10 @@ class Rig:
             tell=lambda _: None,
         )
         self.attempts.connect()
+
+    def _settled(self, news: object) -> None:
+        assert isinstance(news, Settled)
+        self.outbox.on_settled(news)
 
     def start(self) -> None:
         self.attempts.start(Grant(RUN, 1, instance="2" * 32, nonce="n", command="true"), job_id=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -64,11 +64,11 @@ def apply_batch(tx: store.Tx, batch: Batch, lease: timedelta) -> None:
     """Everything of the batch, or nothing. Events of runs come before boots: a boot then meets them."""
     now = store.now(tx)
     if batch.runs:
-        _apply_runs(tx, batch.runs)
+        _apply_runs(tx, batch.runs, now)
     if batch.output:
         outcomes.store_output(tx, batch.output)
     for report in batch.boots:
-        _apply_boot(tx, report, lease)
+        _apply_boot(tx, report, now, lease)
     if batch.beats:
         leases.beat(tx, batch.beats, now, now + lease)
     if batch.runs:
@@ -79,16 +79,14 @@ def apply_batch(tx: store.Tx, batch: Batch, lease: timedelta) -> None:
         facts.put(tx, facts.CANARY, latest.injector, min(latest.at, now))
 
 
-def _apply_runs(tx: store.Tx, told: Sequence[RunEvent]) -> None:
-    now = store.now(tx)
+def _apply_runs(tx: store.Tx, told: Sequence[RunEvent], now: datetime) -> None:
     applied = outcomes.apply(tx, told, now)
     for event, verdict in applied.superseded:
         log.info("event.superseded", run_id=event.run_id, type=event.type, why=verdict.why)
     lost.tell(tx, applied.losses, "interrupted, and nobody knows its end", now)
 
 
-def _apply_boot(tx: store.Tx, report: Boot, lease: timedelta) -> None:
-    now = store.now(tx)
+def _apply_boot(tx: store.Tx, report: Boot, now: datetime, lease: timedelta) -> None:
     settled = leases.boot(tx, report, now, now + lease)
     beat = report.heartbeat
     if settled.not_started:

@@ -6,28 +6,31 @@ import time
 
 from cronq.bus.interface import Consumer, Delivery
 
-# A transaction costs the same few round trips for one event as for hundreds.
-BUSY_S = 0.05
-
 
 class Gatherer:
-    """For one consumer. After a batch that came soon upon the last, it waits `pause_s` for company."""
+    """For one consumer. After each batch it rests in proportion to the time that this batch took.
 
-    def __init__(self, consumer: Consumer, *, most: int, wait_s: float, pause_s: float) -> None:
+    A transaction costs the same few round trips for one event as for hundreds: the longer they take, the
+    more deliveries should share one. What comes alone takes little, so that the next hardly waits.
+    """
+
+    def __init__(self, consumer: Consumer, *, most: int, wait_s: float, rest: float, pause_s: float) -> None:
+        """`rest` is the pause in terms of the work before it; it is `pause_s` at the longest."""
         self._consumer = consumer
         self._most = most
         self._wait_s = wait_s
+        self._rest = rest
         self._pause_s = pause_s
-        self._last = 0.0
+        self._taken_at: float | None = None  # None: the last take found nothing
 
     def take(self) -> list[Delivery]:
-        """Up to `most` deliveries; blocks up to `wait_s` for the first, then `pause_s` under load."""
+        """Up to `most` deliveries; blocks up to `wait_s` for the first, and until the rest is over."""
+        began = time.monotonic()
+        worked_s = 0.0 if self._taken_at is None else began - self._taken_at
         found = self._consumer.take(self._most, self._wait_s)
-        now = time.monotonic()
-        is_busy = bool(found) and now - self._last < BUSY_S
-        if is_busy and len(found) < self._most:
-            time.sleep(self._pause_s)
+        rest_s = began + min(self._pause_s, self._rest * worked_s) - time.monotonic()
+        if found and rest_s > 0 and len(found) < self._most:
+            time.sleep(rest_s)
             found += self._consumer.take(self._most - len(found), 0.0)
-        if found:
-            self._last = time.monotonic()
+        self._taken_at = time.monotonic() if found else None
         return found

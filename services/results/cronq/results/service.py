@@ -29,9 +29,10 @@ log = structlog.get_logger()
 
 BATCH = 500
 WAIT_S = 0.2
-# How long a batch waits for company under load. A claim holds a slot meanwhile, an event nothing.
-EVENTS_PAUSE_S = 0.04
-CLAIMS_PAUSE_S = 0.01
+# How long a batch waits for company: so many times what the last one took, and no longer than that many
+# seconds. A claim holds a slot meanwhile, an event nothing.
+EVENTS_REST, EVENTS_PAUSE_S = 2.0, 0.1
+CLAIMS_REST, CLAIMS_PAUSE_S = 1.0, 0.03
 # Events in one transaction, which holds its locks as long as it takes.
 MOST_EVENTS = 5_000
 
@@ -65,8 +66,8 @@ class Results:
     def _consuming(self) -> Gatherer:
         if self._events is None:
             self._bus.declare(shared_queues())
-            self._events = self._gatherer(RESULTS_QUEUE, EVENTS_PAUSE_S)
-            claims_gatherer = self._gatherer(CLAIMS_QUEUE, CLAIMS_PAUSE_S)
+            self._events = self._gatherer(RESULTS_QUEUE, EVENTS_REST, EVENTS_PAUSE_S)
+            claims_gatherer = self._gatherer(CLAIMS_QUEUE, CLAIMS_REST, CLAIMS_PAUSE_S)
             self._thread = threading.Thread(
                 target=self._grant_loop, args=[claims_gatherer], name="claims", daemon=True
             )
@@ -74,9 +75,9 @@ class Results:
             self._letters.start()
         return self._events
 
-    def _gatherer(self, queue: str, pause_s: float) -> Gatherer:
+    def _gatherer(self, queue: str, rest: float, pause_s: float) -> Gatherer:
         consumer = self._bus.consume([queue], prefetch=2 * BATCH)
-        return Gatherer(consumer, most=BATCH, wait_s=WAIT_S, pause_s=pause_s)
+        return Gatherer(consumer, most=BATCH, wait_s=WAIT_S, rest=rest, pause_s=pause_s)
 
     def _guarded(self, deliveries: Sequence[Delivery], work: Callable[[Sequence[Delivery]], None]) -> None:
         """What could not be done now goes back to its queue; the caller's loop backs off."""

@@ -155,7 +155,8 @@ class Attempts:
             run_id=grant.run_id,
             attempt=grant.attempt,
             argv=(*SHELL, grant.command),
-            env={**self._environ, **grant.env},
+            env=grant.env,
+            base_env=self._environ,
             timeout_s=grant.timeout_s,
             kill_grace_s=grant.kill_grace_s,
         )

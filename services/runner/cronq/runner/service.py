@@ -32,7 +32,7 @@ from cronq.runner.claiming import Claims, Key, clock
 from cronq.runner.environment import base_environment
 from cronq.runner.folder import Folder
 from cronq.runner.options import Options, host_name, new_instance
-from cronq.runner.outbox import Outbox
+from cronq.runner.outbox import Outbox, Settled
 from cronq.runtime import crash
 from cronq.runtime.clock import utc_now
 from cronq.runtime.settings import Settings
@@ -73,7 +73,7 @@ class Runner:
         self._own_queue = runner_queue(self._owner.instance)
         self._declared = [*queues, self._own_queue]
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._outbox = Outbox(bus)
+        self._outbox = Outbox(bus, self._inbox.put)
         self._claims = Claims(self._owner, self._host)
         environ = base_environment(os.environ, self._host)
         self._attempts = Attempts(
@@ -171,6 +171,8 @@ class Runner:
             self._on_denied(item)
         elif isinstance(item, Order):
             self._on_order(item)
+        elif isinstance(item, Settled):
+            self._outbox.on_settled(item)
         else:
             self._on_news(item)
 
@@ -270,16 +272,14 @@ class Runner:
 
     def _send(self, now: float) -> None:
         others: list[Message] = []
-        claims = 0
+        sent = None
         if self._bus.is_connected():
             others = list(self._claims.due(now, self._own_queue.name))
-            claims = len(others)
+            sent = partial(crash.reach, "runner.claim.sent") if others else None
             if now >= self._beat_at:
                 self._beat_at = now + self._settings.heartbeat_s
                 others.append(self._beat_message())
-        self._outbox.flush(others)
-        if claims:
-            crash.reach("runner.claim.sent")
+        self._outbox.flush(others, sent)
 
     def _beat_soon(self) -> None:
         self._beat_at = 0.0
