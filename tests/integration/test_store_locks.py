@@ -122,7 +122,7 @@ def due_jobs(db: store.Store, count: int) -> None:
     with db.begin() as tx:
         tx.exec_driver_sql(
             "INSERT INTO jobs (name, command, next_run, revision)"
-            " SELECT CONCAT('job ', seq), 'true', UTC_TIMESTAMP() - INTERVAL 1 MINUTE, 1"
+            " SELECT CONCAT('job ', seq), 'true', UTC_TIMESTAMP() - INTERVAL 10 SECOND, 1"
             f" FROM seq_1_to_{count}"
         )
 

@@ -103,7 +103,7 @@ def lay_on(world: World, patch: pytest.MonkeyPatch) -> None:
         "runner.claiming",
         "runner.options",
         "store.requests",
-        "store.categories",
+        "store.settling",
     ):
         patch.setattr(import_module(f"cronq.{name}"), "secrets", chance)
     for name in ("runner.outbox", "runner.keeper.writer"):

@@ -47,7 +47,7 @@ def advance_first(patch: Patch) -> None:
 @mutation("an occurrence becomes one row", more={"expand": 6, "wait": 12})
 def forget_the_missed(patch: Patch) -> None:
     occurrence = import_module("cronq.domain.occurrence")
-    patch.setattr(occurrence, "_missed", lambda instants: ())
+    patch.setattr(occurrence, "_rows", lambda rows: [row for row in rows if not row.missed])
     patch.setattr(occurrence, "_slots", occurrence._slots.__wrapped__)  # nothing of this is to be kept
 
 

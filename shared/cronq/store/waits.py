@@ -146,6 +146,7 @@ def count_parked(tx: Tx, gate: str, before: Any = None) -> int:
         .join(runs, runs.c.run_id == parked.c.run_id)
         .where(parked.c.gate == gate, runs.c.state == State.SCHEDULED)
         .limit(MOST_COUNTED)
+        .with_hint(parked, "FORCE INDEX (ix_parked_gate)", "mysql")
     )
     if before is not None:
         is_older = (parked.c.turn == before.turn) & (parked.c.run_id < before.run_id)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import logging
 import random
 import signal
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from cronq.domain.errors import ConfigError, Unavailable
@@ -83,15 +81,6 @@ class Raising:
 
     def counters(self) -> Mapping[str, float]:
         return {"cronq_runs_published_total": 7}
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def turned(*script: bool | Exception) -> tuple[Scripted, Loop, list[Any]]:
