@@ -246,6 +246,37 @@ def test_a_job_that_was_removed_by_hand_and_is_put_again(db: store.Store, clock:
     check(db, clock, 5)
 
 
+def test_a_job_that_was_removed_and_is_brought_back_by_hand(db: store.Store, clock: Clock) -> None:
+    """It has no `next_run` until somebody gives it one."""
+    put(db, definition(), now=clock.now)
+    live(db, clock, 3)
+    put(db, now=clock.now)
+    execute(db, "UPDATE jobs SET removed_at = NULL")
+    clock.tick(HOUR)
+    put(db, definition(command="echo other"), now=clock.now)
+    live(db, clock, 3)
+    check(db, clock, 3)
+
+    execute(db, "UPDATE jobs SET next_run = :at", at=by_hand(clock.now + MINUTE))
+    live(db, clock, 3)
+
+    check(db, clock, 6)
+
+
+def test_a_job_of_one_instant_that_is_sent_back_by_hand(db: store.Store, clock: Clock) -> None:
+    put(db, definition(), now=clock.now)
+    live(db, clock, 3)
+    execute(db, "UPDATE jobs SET schedule = NULL, `interval` = NULL" if not db.is_sqlite() else
+                'UPDATE jobs SET schedule = NULL, "interval" = NULL')  # fmt: skip
+    live(db, clock, 3)
+    check(db, clock, 4)
+
+    execute(db, "UPDATE jobs SET next_run = :at", at=by_hand(clock.now - 2 * MINUTE - 30 * SECOND))
+    live(db, clock, 3)
+
+    check(db, clock, 5)
+
+
 def test_a_job_that_is_to_run_now_owes_no_more_for_it(db: store.Store, clock: Clock) -> None:
     put(db, definition(), now=clock.now)
     execute(db, "UPDATE jobs SET run_now = 1")

@@ -64,7 +64,7 @@ class Revision:
 
     @property
     def stood_at(self) -> datetime | None:
-        """Releases before the audit did not write `replaced_run`; a PUT left `next_run` alone mostly."""
+        """Where a PUT that changes nothing of when it is due goes on."""
         return self.replaced_run or self.next_run
 
     def continues(self, before: Revision | None) -> bool:
@@ -268,7 +268,8 @@ def _end(revision: Revision, after: Revision | None) -> datetime | None:
     if after is None:
         return None
     if after.continues(revision):
-        return after.stood_at or after.at
+        # Where it stood nowhere, all that it owed has its rows, whatever a person made of it then.
+        return after.replaced_run or after.at
     return max(after.replaced_run or after.at, after.at)
 
 

@@ -280,6 +280,7 @@ class _Edit:
                     "removed_at": self.now,
                     "next_run": None,
                     "planned_run": None,
+                    "definition_hash": None,
                     "run_now": 0,
                     "revision": r.revision + 1,
                 }

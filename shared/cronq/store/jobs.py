@@ -93,7 +93,7 @@ def record_hand_changes(
             {
                 "id": j.id,
                 "revision": j.revision + 1,
-                "definition_hash": j.fingerprint,
+                "definition_hash": None if j.removed_at else j.fingerprint,
                 "planned_run": None if j.removed_at else j.next_run,
             }
             for j in sorted(changed, key=lambda j: j.id)

@@ -81,7 +81,8 @@ class JobRecord:
     def is_changed_by_hand(self) -> bool:
         """Whether somebody wrote the row with SQL since its last revision.
 
-        `run_now` is a wish and no change. Of a removed job only the removal itself is one.
+        `run_now` is a wish and no change. Of a removed job only the removal itself is one; it takes the
+        hash away, so that a job which somebody brings back is changed.
         """
         if self.removed_at is not None:
             return self.planned_run is not None

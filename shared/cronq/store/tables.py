@@ -108,7 +108,9 @@ jobs = sa.Table(
     sa.Column("removed_at", Instant()),
     sa.Column("revision", sa.Integer, nullable=False, server_default="0"),
     sa.Column("definition", long_text()),  # JSON of what has no column of its own
-    sa.Column("definition_hash", ascii_char(64)),  # of the last revision: tells edits by hand
+    sa.Column(
+        "definition_hash", ascii_char(64)
+    ),  # of the last revision, NULL if that removed it: tells edits by hand
     sa.Column("planned_run", Instant(0)),  # `next_run` as we left it: tells one that somebody wrote
     # In the past exactly when the job is due, NULL while it is disabled or removed (generated).
     sa.Column("due_at", Instant(0), sa.Computed("NULL")),
