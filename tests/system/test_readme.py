@@ -29,7 +29,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 [SQL_BLOCK] = re.findall(r"^```sql\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SQL = [line.partition(";")[0] for line in SQL_BLOCK.splitlines()]
-DEMO, PUT, INSTALL, EXPORTS, SERVICES = range(5)
+DEMO, PUT, INSTALL, EXPORTS, SERVICES, MISSED = range(6)
 # The newcomer's tree has none of these.
 NOT_CLONED = shutil.ignore_patterns(".git", ".venv", ".demo", "__pycache__", ".*_cache", ".hypothesis")
 AT_ONCE_S = 5.0
@@ -76,7 +76,7 @@ def shell(script: str, *, cwd: Path, env: Mapping[str, str]) -> str:
 def test_readme_has_the_blocks_that_are_tried_here() -> None:
     begins = [block.split("\n")[0].split()[0] for block in BLOCKS]
 
-    assert begins == ["make", "curl", "python3", "export", "cronq"]
+    assert begins == ["make", "curl", "python3", "export", "cronq", "cronq"]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,9 @@ def test_the_services_run_from_what_was_installed(stack: Stack, tree: Path, inst
     # Whoever runs this may have a crontab that leaves something to decide.
     assert "; lines: " in shell(f"{inline('crontab -l')} || true", cwd=stack.folder, env=env)
     assert "at once, at " in shell(inline("cronq forecast"), cwd=stack.folder, env=env)
+    assert api.ask("PUT", "/api/category/ops", {"jobs": jobs}, **token).status == 200
+    for line in filter(None, BLOCKS[MISSED].splitlines()):
+        shell(line, cwd=stack.folder, env=env)
     try_gunicorn(stack, env, BLOCKS[SERVICES].rpartition("or: ")[2].strip())
     assert [service.terminate() for service in services] == [0] * len(services)
 
