@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from cronq.store.tables import Instant
+from cronq.store.columns import Instant
 
 Row = Mapping[str, object]
 Columns = tuple[str, ...]

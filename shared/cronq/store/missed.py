@@ -13,9 +13,10 @@ from cronq.domain import gate as gates
 from cronq.domain import ids
 from cronq.domain.missed import MOST, ORDERED, SHOWN, Action, Standing, Which
 from cronq.domain.run import Kind, State
+from cronq.store.columns import Instant
 from cronq.store.engine import Tx
 from cronq.store.rows import JobRecord
-from cronq.store.tables import Instant, jobs, parked, runs
+from cronq.store.tables import jobs, parked, runs
 
 # Jobs that the head of a list counts one by one.
 MOST_JOBS = 1_000

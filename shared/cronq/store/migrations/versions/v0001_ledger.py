@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from cronq.store.columns import Instant, ascii_char, free_text, long_text
 from cronq.store.dialect import DUE_AT
 from cronq.store.migrations.steps import add, columns, create, index
-from cronq.store.tables import Instant, ascii_char, free_text, long_text
 
 revision = "0001"
 down_revision = None

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from cronq.store.columns import Instant, ascii_char, free_text
 from cronq.store.migrations.steps import add, create, index
-from cronq.store.tables import Instant, ascii_char, free_text
 
 revision = "0002"
 down_revision = "0001"

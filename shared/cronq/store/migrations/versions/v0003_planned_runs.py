@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from cronq.store.columns import Instant
 from cronq.store.migrations.steps import add
-from cronq.store.tables import Instant
 
 revision = "0003"
 down_revision = "0002"

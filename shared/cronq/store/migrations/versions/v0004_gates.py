@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from cronq.store.columns import Instant, ascii_char, free_text, long_text, name_text
 from cronq.store.migrations.steps import add, create, index
-from cronq.store.tables import Instant, ascii_char, free_text, long_text, name_text
 
 revision = "0004"
 down_revision = "0003"
