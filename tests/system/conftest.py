@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers import MariaDB, RabbitMQ
-from tests.stack import Broker, Stack
+from tests.stack import Api, Broker, Stack
+from tests.system.apis import api_of, up
 
 _FAILED = pytest.StashKey[bool]()
 _TIMEOUT_S = 300  # several deadlines fit in
@@ -58,3 +59,25 @@ def guarded(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Stack]:
         if request.node.stash.get(_FAILED, True):
             print(stack.story())
         stack.end()
+
+
+@pytest.fixture
+def embedded_api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
+    """Of a `cronq up` without any server."""
+    for stack in guarded(request, Stack(tmp_path)):
+        yield api_of(up(stack).start())
+
+
+@pytest.fixture
+def servers_api(stack: Stack) -> Api:
+    """Of services on MariaDB and RabbitMQ, two of the injector."""
+    injectors = [stack.service("injector", name=f"injector {n}") for n in range(2)]
+    stack.start(*injectors, stack.service("results"), stack.runner())
+    _, api = stack.web()
+    return api
+
+
+@pytest.fixture(params=["embedded", pytest.param("servers", marks=pytest.mark.servers)])
+def api(request: pytest.FixtureRequest) -> Api:
+    found: Api = request.getfixturevalue(f"{request.param}_api")
+    return found

@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.stack import Api, Stack, wait_until
-from tests.system.conftest import guarded
-from tests.system.test_up import YEARLY, api_of, run_now, up
+from tests.stack import Api, wait_until
+from tests.system.apis import YEARLY, run_now
 
 pytestmark = pytest.mark.system
 
 EACH_3_S = "R/2024-01-01T00:00:00Z/PT3S"
-
-
-@pytest.fixture
-def embedded_api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Api]:
-    """Of a `cronq up` without any server."""
-    for stack in guarded(request, Stack(tmp_path)):
-        yield api_of(up(stack).start())
-
-
-@pytest.fixture
-def servers_api(stack: Stack) -> Api:
-    """Of services on MariaDB and RabbitMQ, two of the injector."""
-    injectors = [stack.service("injector", name=f"injector {n}") for n in range(2)]
-    stack.start(*injectors, stack.service("results"), stack.runner())
-    _, api = stack.web()
-    return api
-
-
-@pytest.fixture(params=["embedded", pytest.param("servers", marks=pytest.mark.servers)])
-def api(request: pytest.FixtureRequest) -> Api:
-    found: Api = request.getfixturevalue(f"{request.param}_api")
-    return found
 
 
 def job_id(api: Api, name: str) -> int:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.stack import Api, Process, Stack, Traces, wait_until
+from tests.stack import Stack, Traces, wait_until
+from tests.system.apis import YEARLY, api_of, run_now, up, wait_for_state
 from tests.system.conftest import guarded
 
 pytestmark = pytest.mark.system
-
-YEARLY = "0 0 1 1 *"
 
 
 @pytest.fixture
@@ -24,34 +22,11 @@ def embedded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
     yield from guarded(request, Stack(tmp_path))
 
 
-def up(stack: Stack, *args: str, name: str = "up") -> Process:
-    return stack.command("up", "--port", "0", "--state", str(stack.state), *args, name=name, env=stack.env)
-
-
-def api_of(process: Process) -> Api:
-    """Of a `cronq up` that is ready, as its ready line tells it."""
-    found = re.match(r"ready (http://[0-9.]+:[0-9]+)/", process.ready_line("ready http"))
-    assert found
-    return Api(found[1])
-
-
 def a_long_job(traces: Traces, release: Path) -> dict[str, object]:
     command = (
         f"{traces.command}; echo before; until [ -e {release} ]; do sleep 0.05; done; echo after; exit 6"
     )
     return {"name": "long", "schedule": YEARLY, "command": command}
-
-
-def run_now(api: Api, name: str) -> str:
-    """Ask for a run of this job; its id."""
-    [job_id] = [job["id"] for job in api.get("/api/jobs")["data"]["jobs"] if job["name"] == name]
-    answer = api.ask("POST", f"/api/jobs/{job_id}/run")
-    assert answer.status == 202, answer
-    return str(answer.json["run"]["id"])
-
-
-def wait_for_state(api: Api, run_id: str, state: str) -> None:
-    wait_until(f"the run is {state}", lambda: api.run(run_id)["state"] == state)
 
 
 def test_jobs_put_to_a_fresh_up_run(embedded: Stack) -> None:
