@@ -11,6 +11,7 @@ import pytest
 
 from cronq import bus
 from cronq.bus import Bus, Confirm, Consumer, Delivery, Message, Queue, amqp_login
+from cronq.bus.amqp import AmqpBus
 from cronq.bus.topology import runner_queue, shared_queues
 from cronq.domain.errors import Unavailable
 from tests.servers import RabbitMQ, free_port
@@ -134,8 +135,10 @@ def test_a_publish_in_an_outage_is_unknown_in_time_and_never_sent_later(
 
 
 def test_a_publish_waits_for_the_connection(broker: RabbitMQ, one_bus: Bus) -> None:
+    """Once it is known to be lost: what is sent before that may be on its way."""
+    assert isinstance(one_bus, AmqpBus)
     broker.kill()
-    wait_until(lambda: not one_bus.is_connected())
+    wait_until(lambda: not one_bus._out.is_up)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(publish, one_bus, b"patient", timeout_s=60)
         broker.start()
