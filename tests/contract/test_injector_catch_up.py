@@ -224,6 +224,29 @@ def test_each_rule_lets_as_many_run_as_it_says_and_the_audit_is_clean(
     assert_audit_is_clean(db, clock)
 
 
+@pytest.mark.parametrize(
+    ("rule", "runs_", "summaries"),
+    [
+        ({}, 1, [3 * 24 * 60 - 1]),
+        # The last one is on time.
+        ({"misfire": "skip"}, 1, [3 * 24 * 60 - 1]),
+        ({"misfire": "all", "misfire_limit": 100}, 100, [3 * 24 * 60 - 100]),
+    ],
+)
+def test_fault_44_three_days_of_outage_of_a_job_of_each_minute(
+    db: store.Store, clock: Clock, rule: dict[str, object], runs_: int, summaries: list[int]
+) -> None:
+    put(db, definition(**{"schedule": "* * * * *", **rule}), now=NOON - 72 * HOUR)  # type: ignore[arg-type]  # no name
+    clock.now = NOON + timedelta(milliseconds=500)
+
+    expand_all(db)
+
+    assert len(in_state(db, State.SCHEDULED)) + len(in_state(db, State.QUEUED)) == runs_
+    assert [r["missed_count"] for r in in_state(db, State.MISSED)] == summaries
+    report = audits.audit(db, Window.of(NOON - 80 * HOUR, None, clock.now), Scope())
+    assert (report.is_clean(), report.expected) == (True, 3 * 24 * 60)
+
+
 def test_the_next_occurrence_makes_one_that_still_waits_its_turn_pointless_unless_all_are_to_run(
     db: store.Store, clock: Clock
 ) -> None:

@@ -210,7 +210,7 @@ def test_a_claim_that_nothing_more_was_heard_of_is_lost_too(
     assert reap_for(db, watch, clock, 2 * LEASE) == 1
 
 
-def test_nobody_is_asked_or_lost_while_the_pipeline_is_silent(
+def test_fault_17_nobody_is_asked_or_lost_while_the_pipeline_is_silent(
     db: store.Store, watch: Watch, control: Consumer, job_id: int, clock: Clock
 ) -> None:
     made = running_run(db, job_id)

@@ -91,7 +91,7 @@ def test_a_runner_full_of_it_is_harmless(visitor: Visitor, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_growing_output_full_of_it_is_harmless(visitor: Visitor, text: str) -> None:
+def test_fault_38_growing_output_full_of_it_is_harmless(visitor: Visitor, text: str) -> None:
     run_id = visitor.samples.running(visitor.samples.job())
     visitor.samples.write(run_id, f"{text}\n".encode())
     answer = visitor.open(f"/run/{run_id}/output").json

@@ -387,7 +387,7 @@ def test_several_poisons_of_one_message_stay_together(
     assert dead.headers["x-reason"] == "job_id: no job 77, and no run of this id (and 1 more)"
 
 
-def test_a_thousand_garbage_messages_do_not_stop_the_others(
+def test_fault_48_a_thousand_garbage_messages_do_not_stop_the_others(
     db: store.Store, results: Results, post: Post, job_id: int
 ) -> None:
     made = [claimed_run(db, job_id, at=NOON + k * SECOND) for k in range(10)]

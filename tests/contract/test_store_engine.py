@@ -64,7 +64,9 @@ def test_work_that_breaks_leaves_nothing_and_is_not_tried_again(db: store.Store)
 
 
 @pytest.mark.parametrize("number", [1213, 1205, 1020, 1467])
-def test_work_that_met_another_in_its_way_starts_again_from_nothing(db: store.Store, number: int) -> None:
+def test_fault_31_work_that_met_another_in_its_way_starts_again_from_nothing(
+    db: store.Store, number: int
+) -> None:
     calls: list[int] = []
 
     def work(tx: store.Tx) -> str:

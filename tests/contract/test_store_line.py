@@ -362,7 +362,7 @@ def test_a_rule_that_comes_while_a_run_is_under_way_holds_for_the_next_one(
     assert state(db, second) == "skipped"
 
 
-def test_queue_runs_one_after_the_other(db: store.Store, clock: Clock) -> None:
+def test_fault_45_queue_runs_one_after_the_other(db: store.Store, clock: Clock) -> None:
     job_id = job(db, overlap="queue(2)")
     made = [order(db, job_id, clock) for _ in range(4)]
     step(db)

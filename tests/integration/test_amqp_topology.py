@@ -117,7 +117,7 @@ def test_a_queue_of_an_old_name_is_consumed_without_being_touched(
     assert one.consume(["my_old_queue"], 1).take(1, SOON_S)[0].body == b"by hand"
 
 
-def test_a_queue_deleted_under_its_consumer_is_there_again_within_a_second(
+def test_fault_20_a_queue_deleted_under_its_consumer_is_there_again_within_a_second(
     open_bus: Opener, raw: BlockingChannel
 ) -> None:
     one = open_bus()

@@ -68,7 +68,7 @@ def test_a_second_kill_shortens_the_grace(runner: Runner) -> None:
     assert (finished.signal, finished.why) == (signal.SIGKILL, "cancelled")
 
 
-def test_a_stopped_job_is_woken_to_hear_term(runner: Runner) -> None:
+def test_fault_40_a_stopped_job_is_woken_to_hear_term(runner: Runner) -> None:
     run_id = ready(runner, "trap 'exit 9' TERM; echo ready; kill -STOP $$; while :; do sleep 0.05; done")
     pid = runner.wait(Started, run_id).pid
     wait_until("it is stopped", lambda: ") T " in Path(f"/proc/{pid}/stat").read_text())
@@ -122,7 +122,7 @@ def test_children_get_the_grace_too_when_the_shell_dies_first(runner: Runner, tm
         "setsid sh -c '{} > /dev/null 2>&1' > /dev/null 2>&1 &",
     ],
 )
-def test_processes_that_left_the_session_are_killed_with_the_run(
+def test_fault_39_processes_that_left_the_session_are_killed_with_the_run(
     runner: Runner, tmp_path: Path, stranger: str
 ) -> None:
     file = tmp_path / "pid"

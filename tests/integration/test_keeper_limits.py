@@ -44,7 +44,7 @@ def journal_size(runner: Runner) -> int:
     return os.path.getsize(journal.segment_path(runner.folder.path, 1))
 
 
-def test_a_full_disk_refuses_new_starts_and_still_tells_the_end_of_old_ones(
+def test_fault_37_a_full_disk_refuses_new_starts_and_still_tells_the_end_of_old_ones(
     runners: Runners, runner: Runner, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"

@@ -64,7 +64,7 @@ def test_of_much_output_head_and_tail_come_and_the_middle_is_counted(runner: Run
     assert min(p.offset for p in pieces if p.offset >= HALF) == len(everything) - HALF
 
 
-def test_a_flood_neither_stalls_the_job_nor_fills_the_memory(runner: Runner) -> None:
+def test_fault_38_a_flood_neither_stalls_the_job_nor_fills_the_memory(runner: Runner) -> None:
     runner.finish("true")
     before = peak_kb(runner.keeper.pid)
     finished = runner.finish("yes | head -c 200M", output_limit=LIMIT)

@@ -344,7 +344,7 @@ def test_a_copy_of_the_folder_knows_nothing_of_the_original(tmp_path: Path) -> N
         assert is_alive(runner.wait(Started, run_id).pid)
 
 
-def test_a_reboot_interrupts_what_was_open_and_kills_nobody(tmp_path: Path) -> None:
+def test_fault_09_a_reboot_interrupts_what_was_open_and_kills_nobody(tmp_path: Path) -> None:
     with runners_in(tmp_path / "state") as runners:
         runner = runners.connect()
         run_id = runner.start("sleep 60")

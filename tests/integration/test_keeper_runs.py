@@ -58,7 +58,7 @@ def runner(runners: Runners) -> Runner:
         ("nonexistent-command-of-nobody", 127, None),
     ],
 )
-def test_exit_codes_and_signals_are_told_as_they_are(
+def test_fault_09_exit_codes_and_signals_are_told_as_they_are(
     runner: Runner, command: str, return_code: int, number: int | None
 ) -> None:
     finished = runner.finish(command)

@@ -128,7 +128,7 @@ def due_jobs(db: store.Store, count: int) -> None:
 
 
 @pytest.mark.parametrize("injectors", [2, 4])
-def test_five_thousand_due_jobs_get_one_run_each_and_every_injector_works(
+def test_fault_04_five_thousand_due_jobs_get_one_run_each_and_every_injector_works(
     mariadb_url: str, injectors: int
 ) -> None:
     with opened(mariadb_url) as db:
@@ -209,7 +209,9 @@ def test_one_that_froze_before_it_wrote_anything_is_no_hindrance_either(mariadb_
         frozen.close()
 
 
-def test_an_edit_of_a_category_waits_for_its_jobs_expansion_and_loses_nothing(mariadb_url: str) -> None:
+def test_fault_06_an_edit_of_a_category_waits_for_its_jobs_expansion_and_loses_nothing(
+    mariadb_url: str,
+) -> None:
     with opened(mariadb_url) as db:
         now = clock_of(db).replace(microsecond=0)
         due = now - 3 * SECOND
@@ -232,7 +234,7 @@ def test_an_edit_of_a_category_waits_for_its_jobs_expansion_and_loses_nothing(ma
 # -- categories
 
 
-def test_puts_of_one_category_take_turns(db: store.Store) -> None:
+def test_fault_49_puts_of_one_category_take_turns(db: store.Store) -> None:
     def putting(number: int) -> Callable[[], tuple[int, int]]:
         wanted = [definition("shared", command=f"echo {number}"), definition(f"own {number}")]
         return lambda: (number, put(db, *wanted).revision)
@@ -337,7 +339,7 @@ def test_a_run_is_either_claimed_or_ended_by_the_database(db: store.Store, rival
 # -- wishes
 
 
-def test_fifty_requests_with_one_key_are_one_run(db: store.Store) -> None:
+def test_fault_05_fifty_requests_with_one_key_are_one_run(db: store.Store) -> None:
     job_id = insert_job(db)
     wish = Wish(job_id, Trigger.API, key="k", fingerprint="f")
 

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.system
 JOBS = 2000
 
 
-def test_each_of_2000_jobs_due_in_one_second_is_executed_once(stack: Stack) -> None:
+def test_fault_04_each_of_2000_jobs_due_in_one_second_is_executed_once(stack: Stack) -> None:
     stack.start(
         stack.service("injector", name="injector-1"),
         stack.service("injector", name="injector-2"),

@@ -59,7 +59,7 @@ def test_a_running_job_that_is_cancelled_is_asked_to_end(stack: Stack) -> None:
     assert stack.job_pids(run_id) == []
 
 
-def test_a_job_that_ignores_the_request_is_killed_after_its_grace(stack: Stack) -> None:
+def test_fault_40_a_job_that_ignores_the_request_is_killed_after_its_grace(stack: Stack) -> None:
     stack.start(stack.service("injector"), stack.service("results"), stack.runner())
     _, api = stack.web()
     traces = stack.traces()

@@ -192,7 +192,7 @@ def rigs(tmp_path_factory: pytest.TempPathFactory, mariadb: MariaDB, rabbitmq: R
 
 
 @pytest.mark.parametrize("point", crash.POINTS)
-def test_a_crash_loses_and_doubles_nothing(rigs: Rigs, point: str) -> None:
+def test_fault_01_02_08_15_49_a_crash_loses_and_doubles_nothing(rigs: Rigs, point: str) -> None:
     with rigs.lent() as rig:
         _scenario(point)(rig, point)
 

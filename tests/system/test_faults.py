@@ -109,7 +109,7 @@ def test_fault_25_a_queue_with_little_room_that_rejects_publishes(own: Stack) ->
     each_once(own)
 
 
-def test_fault_26_every_message_three_times_in_any_order(own: Stack) -> None:
+def test_fault_02_26_every_message_three_times_in_any_order(own: Stack) -> None:
     """Copies of all job messages, sent by somebody else while they are claimed."""
     own.start(own.service("injector"), own.service("results"))
     put_to_work(own)

@@ -76,7 +76,7 @@ def test_a_frozen_runner_loses_nothing_when_it_thaws_in_time(stack: Stack) -> No
     assert len({run_id for run_id, _ in told}) == len(told) == JOBS
 
 
-def test_runs_of_a_runner_that_is_silent_for_long_are_lost_and_found_again(stack: Stack) -> None:
+def test_fault_11_runs_of_a_runner_that_is_silent_for_long_are_lost_and_found_again(stack: Stack) -> None:
     stack.short_clocks()
     runner = stack.runner()
     stack.start(stack.service("injector"), stack.service("results"), runner)

@@ -42,7 +42,7 @@ def test_a_lock_lets_one_after_the_other_through(api: Api) -> None:
         assert at(before, "finished_at") <= at(after, "started_at")
 
 
-def test_skip_leaves_the_one_that_runs_alone(api: Api) -> None:
+def test_fault_45_skip_leaves_the_one_that_runs_alone(api: Api) -> None:
     put(api, overlap="skip", command="sleep 30")
     [first] = order(api, 1)
     wait_for_state(api, first, "running")
@@ -54,7 +54,7 @@ def test_skip_leaves_the_one_that_runs_alone(api: Api) -> None:
     assert api.run(first)["state"] == "running"
 
 
-def test_replace_kills_the_one_that_runs_and_starts_after_it(api: Api) -> None:
+def test_fault_45_replace_kills_the_one_that_runs_and_starts_after_it(api: Api) -> None:
     put(api, overlap="replace", command="sleep 30")
     [first] = order(api, 1)
     wait_for_state(api, first, "running")

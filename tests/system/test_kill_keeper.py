@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 LONG = 3
 
 
-def test_jobs_of_a_killed_keeper_are_interrupted_and_new_ones_run(stack: Stack) -> None:
+def test_fault_09_jobs_of_a_killed_keeper_are_interrupted_and_new_ones_run(stack: Stack) -> None:
     stack.start(stack.service("injector"), stack.service("results"), stack.runner(slots=LONG))
     traces, later = stack.traces(), stack.traces("later")
     stack.database.insert_jobs(LONG, f"{traces.command}; sleep 600 & sleep 600")

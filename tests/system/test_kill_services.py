@@ -13,7 +13,7 @@ KILL_AT = (40, 200)  # so many have started
 
 
 @pytest.mark.parametrize("victim", ["injector", "results", "runner"])
-def test_a_service_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack, victim: str) -> None:
+def test_fault_08_a_service_killed_in_the_middle_loses_and_doubles_nothing(stack: Stack, victim: str) -> None:
     stack.short_clocks()
     services = {
         "injector": stack.service("injector"),

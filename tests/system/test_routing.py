@@ -9,7 +9,7 @@ from tests.stack import Stack, wait_until
 pytestmark = pytest.mark.system
 
 
-def test_a_run_waits_for_the_first_runner_of_its_key_and_says_so(stack: Stack) -> None:
+def test_fault_24_a_run_waits_for_the_first_runner_of_its_key_and_says_so(stack: Stack) -> None:
     stack.start(stack.service("injector"), stack.service("results"), stack.runner())
     traces = stack.traces()
     stack.database.insert_jobs(1, traces.command, key="gpu")
@@ -49,7 +49,7 @@ def test_a_full_runner_holds_no_deliveries_while_another_is_free(stack: Stack) -
     assert len(traces) == 21
 
 
-def test_a_run_needs_no_message_on_the_broker_while_it_lasts(stack: Stack) -> None:
+def test_fault_23_a_run_needs_no_message_on_the_broker_while_it_lasts(stack: Stack) -> None:
     stack.start(stack.service("injector"), stack.service("results"), stack.runner())
     release = stack.folder / "release"
     stack.database.insert_jobs(2, f"until [ -e {release} ]; do sleep 0.1; done")

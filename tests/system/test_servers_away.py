@@ -43,7 +43,7 @@ def stack(
 
 
 @pytest.mark.parametrize("fault", [kill_the_broker, wipe_the_broker, kill_the_database])
-def test_servers_that_fail_in_the_middle_lose_and_double_nothing(
+def test_fault_18_28_servers_that_fail_in_the_middle_lose_and_double_nothing(
     stack: Stack, private_mariadb: MariaDB, private_rabbitmq: RabbitMQ, fault: Fault
 ) -> None:
     stack.short_clocks()

@@ -57,7 +57,7 @@ def test_each_service_ends_with_0_soon_after_sigterm(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_running_job_survives_its_runner_and_is_adopted(stack: Stack, how: signal.Signals) -> None:
+def test_fault_13_a_running_job_survives_its_runner_and_is_adopted(stack: Stack, how: signal.Signals) -> None:
     job, runner = LongJob(stack.folder, exit_code=3), stack.runner()
     run_id = started(stack, runner, job)
 

@@ -13,7 +13,7 @@ from tests.soak.soak import Size, soak
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
 
-def test_a_minute_of_faults_loses_and_doubles_nothing(
+def test_fault_06_34_35_a_minute_of_faults_loses_and_doubles_nothing(
     tmp_path: Path, private_mariadb: MariaDB, private_rabbitmq: RabbitMQ
 ) -> None:
     size = Size(seconds=60, jobs=60, starts_per_s=6, longest_fault_s=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_each_row_has_a_test_or_a_reason_and_not_both() -> None:
 
 
 @pytest.mark.parametrize("row", sorted(TESTS))
-def test_the_tests_of_a_row_exist(row: int) -> None:
+def test_the_tests_of_a_row_exist_and_have_its_number_in_their_names(row: int) -> None:
     for file, name in TESTS[row]:
         assert name in functions(file), name
+        assert re.match(rf"test_fault_([0-9]{{2}}_)*{row:02}_", name), name

@@ -68,7 +68,7 @@ RULES = ("cron", "skip", "both")
 
 
 @pytest.mark.parametrize("row", GOLDEN, ids=lambda row: row[0])
-def test_a_day_of_change_fires_as_the_table_says(row: tuple[str, ...]) -> None:
+def test_fault_43_a_day_of_change_fires_as_the_table_says(row: tuple[str, ...]) -> None:
     where, expression = row[0].split(" | ")
     place, day = where.split()
     found = tuple(_of_day(expression, place, day, rule) for rule in RULES)

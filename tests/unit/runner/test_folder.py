@@ -49,7 +49,7 @@ def test_runners_without_a_name_take_the_first_free_number(tmp_path: Path) -> No
         folder.close()
 
 
-def test_an_explicit_name_in_use_is_refused_by_name_and_holder(tmp_path: Path) -> None:
+def test_fault_14_an_explicit_name_in_use_is_refused_by_name_and_holder(tmp_path: Path) -> None:
     folder = open_folder(tmp_path, "alpha")
 
     with pytest.raises(ConfigError, match=rf"runner name 'alpha' is in use by process {os.getpid()} "):
@@ -116,7 +116,9 @@ def test_processes_are_counted_over_restarts(tmp_path: Path) -> None:
     assert counts == [1, 2, 3]
 
 
-def test_a_copied_folder_gets_a_lineage_of_its_own_and_its_journal_is_set_aside(tmp_path: Path) -> None:
+def test_fault_14_a_copied_folder_gets_a_lineage_of_its_own_and_its_journal_is_set_aside(
+    tmp_path: Path,
+) -> None:
     original = open_folder(tmp_path, "a")
     (original.path / "journal-1.log").write_text("{}\n")
     original.close()
