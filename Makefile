@@ -21,7 +21,7 @@ demo-reset: ## forget what the demo recorded
 	rm -rf .demo
 
 check: setup-check lint ## format, lint, types, layers and the fast tests
-	$(PYTEST) $(FAST) tests/unit tests/contract tests/model
+	$(PYTEST) -n 2 $(FAST) tests/unit tests/contract tests/model
 
 # With CI set a server that is missing is an error and no reason to skip, and Hypothesis draws the same cases each time.
 test: export CI := true
